@@ -1,0 +1,336 @@
+"""Configuration: YAML to frozen data, and the resolved form that the processes read.
+
+An operator's mistake raises ConfigError with file, line, key, value and what is allowed. The launcher
+checks the whole file once and hands each process only its part, so that only an ingest ever sees its
+camera's credentials.
+"""
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from common.errors import ConfigError, LocalError
+from common.urls import parse_camera_url, redact
+
+CAMERA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
+DEFAULT_MEDIA_PORT = 8189
+MAX_WORKERS = 256
+MAX_CONFIG_BYTES = 4 << 20
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CameraConfig:
+    """One camera."""
+
+    name: str
+    url: str = field(repr=False)
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole configuration, checked."""
+
+    cameras: tuple[CameraConfig, ...]
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    media_port: int = DEFAULT_MEDIA_PORT
+    "UDP port of worker 0; worker n has this plus n."
+    media_advertise: tuple[str, ...] = ()
+    "Addresses offered as candidates; empty means the machine's own."
+    workers: int = 1
+
+    @property
+    def http_on_loopback(self) -> bool:
+        """True when only this machine reaches the pages."""
+        return self.http_host == "localhost" or _is_loopback(self.http_host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class SystemConfig:
+    """What signaling and fanout are told: everything but the cameras' URLs."""
+
+    cameras: tuple[str, ...]
+    http_host: str
+    http_port: int
+    media_port: int
+    media_advertise: tuple[str, ...]
+    media_loopback: bool
+    "Offer loopback addresses too."
+
+
+def default_workers() -> int:
+    """One fanout worker for each core that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def load(path: Path) -> Config:
+    """Reads and checks a YAML file; raises ConfigError for anything in it that is wrong."""
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from exc
+    if len(data) > MAX_CONFIG_BYTES:
+        raise ConfigError(f"{path}: {len(data)} octets, at most {MAX_CONFIG_BYTES} are read")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"{path}: is not UTF-8 at byte {exc.start}") from exc
+    return parse(text, str(path))
+
+
+class _Section:
+    """A YAML mapping that hands out each key once and then refuses what is left over."""
+
+    def __init__(self, source: str, node: Any, path: str) -> None:
+        import yaml  # only the launcher reads YAML; the processes stay small
+
+        self._source = source
+        self._path = path
+        self._node = node
+        self._keys: dict[str, tuple[Any, Any]] = {}
+        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
+            return
+        if not isinstance(node, yaml.MappingNode):
+            self.fail(node, path, f"is {_shown(node)}", "a mapping of keys to values")
+        for key_node, value_node in node.value:
+            key = key_node.value
+            if not isinstance(key, str):
+                self.fail(key_node, path, "has a key that is not plain text", "plain keys")
+            if key in self._keys:
+                self.fail(key_node, self._below(key), "is written twice", "each key once")
+            self._keys[key] = (key_node, value_node)
+
+    def _below(self, key: str) -> str:
+        return f"{self._path}.{key}" if self._path else key
+
+    def fail(self, node: Any, path: str, problem: str, allowed: str) -> NoReturn:
+        line = node.start_mark.line + 1
+        raise ConfigError(f"{self._source}:{line}: {path or 'the file'} {problem}; allowed: {allowed}")
+
+    def names(self) -> list[tuple[str, Any]]:
+        """The keys that are left, each with its node for errors."""
+        return [(key, key_node) for key, (key_node, _) in self._keys.items()]
+
+    def section(self, key: str) -> "_Section | None":
+        if key not in self._keys:
+            return None
+        return _Section(self._source, self._keys.pop(key)[1], self._below(key))
+
+    def value(self, key: str, allowed: str, check: Callable[[Any], T], default: T) -> T:
+        if key not in self._keys:
+            return default
+        _, node = self._keys.pop(key)
+        try:
+            return check(_plain(node))
+        except ValueError as exc:
+            self.fail(node, self._below(key), str(exc) or f"is {_shown(node)}", allowed)
+
+    def required(self, key: str, allowed: str, check: Callable[[Any], T]) -> T:
+        if key not in self._keys:
+            self.fail(self._node, self._below(key), "is missing", allowed)
+        _, node = self._keys[key]
+        try:
+            return check(_plain(node))
+        except ValueError as exc:
+            self.fail(node, self._below(key), str(exc) or f"is {_shown(node)}", allowed)
+        finally:
+            del self._keys[key]
+
+    def end(self, *known: str) -> None:
+        for key, (key_node, _) in self._keys.items():
+            self.fail(key_node, self._below(key), "is not a known key", ", ".join(known))
+
+
+def _plain(node: Any) -> Any:
+    """A node as str, int, float, bool, None or list of those; raises ValueError for anything else."""
+    import yaml
+
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item) for item in node.value]
+    if not isinstance(node, yaml.ScalarNode):
+        raise ValueError
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except yaml.YAMLError:
+        raise ValueError from None
+
+
+def _shown(node: Any) -> str:
+    value = node.value
+    return f"{redact(value)[:80]!r}" if isinstance(value, str) else f"a {node.id}"
+
+
+def _url(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    try:
+        parse_camera_url(value)
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from None
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _listen(value: Any) -> tuple[str, int]:
+    if not isinstance(value, str):
+        raise ValueError
+    host, colon, port = value.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError
+    if host != "localhost":
+        ipaddress.ip_address(host)
+    return host, int(port)
+
+
+def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if type(value) is not int or not lowest <= value <= highest:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    # A DNS name as candidate breaks Firefox, so only addresses are taken.
+    return tuple(str(ipaddress.IPv4Address(item)) for item in value)
+
+
+def parse(text: str, source: str) -> Config:
+    """Checks YAML text; `source` names it in errors. Raises ConfigError."""
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(exc, "problem", None) or getattr(exc, "reason", "unreadable")
+        raise ConfigError(f"{source}:{line}: is not YAML: {problem}") from None
+    if node is None:
+        raise ConfigError(f"{source}:1: is empty; at least `cameras` is needed")
+    root = _Section(source, node, "")
+    cameras = []
+    listed = root.section("cameras")
+    if listed is not None:
+        for name, key_node in listed.names():
+            if not CAMERA_NAME.fullmatch(name):
+                listed.fail(
+                    key_node,
+                    f"cameras.{name[:60]}",
+                    "is not a usable name",
+                    "1 to 48 letters, digits, '-' and '_', a letter or digit first",
+                )
+            section = listed.section(name)
+            assert section is not None
+            url = section.required("url", "rtsp://[user:password@]host[:port]/path", _url)
+            on_demand = section.value("on_demand", "true or false", _flag, False)
+            section.end("url", "on_demand")
+            cameras.append(CameraConfig(name=name, url=url, on_demand=on_demand))
+    if not cameras:
+        root.fail(node, "cameras", "is missing or empty", "at least one camera, each with a url")
+    http = root.section("http")
+    host, port = "127.0.0.1", 8080
+    if http is not None:
+        host, port = http.value(
+            "listen", "ADDRESS:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080", _listen, (host, port)
+        )
+        http.end("listen")
+    media_port = DEFAULT_MEDIA_PORT
+    advertise: tuple[str, ...] = ()
+    media = root.section("media")
+    if media is not None:
+        media_port = media.value("port", "1 to 65535", _integer(1, 65_535), DEFAULT_MEDIA_PORT)
+        advertise = media.value(
+            "advertise", "a list of IPv4 addresses, e.g. [203.0.113.7]", _addresses, advertise
+        )
+        media.end("port", "advertise")
+    workers = default_workers()
+    fanout = root.section("fanout")
+    if fanout is not None:
+        workers = fanout.value("workers", f"1 to {MAX_WORKERS}", _integer(1, MAX_WORKERS), workers)
+        fanout.end("workers")
+    root.end("cameras", "http", "media", "fanout")
+    if media_port + workers - 1 > 65_535:
+        raise ConfigError(
+            f"{source}: media.port {media_port} plus {workers} workers passes 65535; "
+            f"allowed: media.port up to {65_536 - workers}"
+        )
+    return Config(
+        cameras=tuple(cameras),
+        http_host=host,
+        http_port=port,
+        media_port=media_port,
+        media_advertise=advertise,
+        workers=workers,
+    )
+
+
+def _write_private(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file)
+    draft.replace(path)
+
+
+def store_resolved(config: Config, folder: Path) -> None:
+    """Writes each process's part: `system.json`, and `cameras/NAME.json` with the URL; all mode 0600."""
+    system = SystemConfig(
+        cameras=tuple(camera.name for camera in config.cameras),
+        http_host=config.http_host,
+        http_port=config.http_port,
+        media_port=config.media_port,
+        media_advertise=config.media_advertise,
+        media_loopback=config.http_on_loopback,
+    )
+    _write_private(folder / "system.json", asdict(system))
+    for camera in config.cameras:
+        _write_private(folder / "cameras" / f"{camera.name}.json", asdict(camera))
+
+
+def _read_resolved(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise LocalError(f"{path}: {exc}; start through `make run`, which writes it") from exc
+    assert isinstance(content, dict)
+    return content
+
+
+def load_system(folder: Path) -> SystemConfig:
+    """What `store_resolved` wrote for signaling and fanout; raises LocalError."""
+    content = _read_resolved(folder / "system.json")
+    for key in ("cameras", "media_advertise"):
+        content[key] = tuple(content[key])
+    return SystemConfig(**content)
+
+
+def load_camera(folder: Path, name: str) -> CameraConfig:
+    """What `store_resolved` wrote for one ingest; raises LocalError."""
+    return CameraConfig(**_read_resolved(folder / "cameras" / f"{name}.json"))

@@ -1,0 +1,40 @@
+"""The error tree; the type says whose fault it is.
+
+    CctvError
+    ├── ConfigError        the operator's: a configuration key or value
+    ├── PeerError          the other side's: bytes or behaviour from the network
+    │   ├── CameraError    an RTSP server (details in ingest/rtsp)
+    │   ├── ViewerError    a browser or WHEP client
+    │   └── BusError       another process of this system, e.g. of another version
+    └── LocalError         this machine's: a port in use, a missing file
+
+Messages never hold credentials: URLs are written through `common.urls.redact`.
+"""
+
+
+class CctvError(Exception):
+    """Root of every error this program raises on purpose."""
+
+
+class ConfigError(CctvError):
+    """A configuration that cannot be used; the message says where, what and what is allowed."""
+
+
+class PeerError(CctvError):
+    """The other side of a connection broke its protocol or refused."""
+
+
+class CameraError(PeerError):
+    """A camera refused, disappeared or sent what RTSP or RTP do not allow."""
+
+
+class ViewerError(PeerError):
+    """A browser or WHEP client sent something unusable."""
+
+
+class BusError(PeerError):
+    """A frame on the internal bus that this version cannot read."""
+
+
+class LocalError(CctvError):
+    """This machine lacks something: a free port, a file, a permission."""

@@ -1,0 +1,1 @@
+"""Access units to browsers: one process per CPU core."""

@@ -1,0 +1,1 @@
+"""Browser sessions to workers: one thin process; no media passes here."""
