@@ -1,0 +1,26 @@
+"""`python -m fanout NUMBER`: one fanout worker."""
+
+import argparse
+import sys
+
+from common import config, lifecycle
+from fanout.service import Worker
+
+
+def main() -> int:
+    """Runs the worker until SIGTERM or SIGINT; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="fanout", description="A fanout worker of cctv3.")
+    parser.add_argument(
+        "number", type=int, help="0 for the first worker; its UDP port is media.port plus this"
+    )
+    number = parser.parse_args().number
+
+    async def serve() -> None:
+        folder = lifecycle.run_folder()
+        await Worker(number, config.load_system(folder), folder).run()
+
+    return lifecycle.run(f"fanout-{number}", serve)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
