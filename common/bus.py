@@ -5,6 +5,7 @@ Sockets are driven by the event loop through their file descriptor. That descrip
 """
 
 import asyncio
+import atexit
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -39,6 +40,12 @@ def ipc_endpoint(folder: Path, name: str) -> str:
             "set CCTV3_RUN to a folder with a shorter path"
         )
     return f"ipc://{path}"
+
+
+@atexit.register
+def _remove_socket_files() -> None:
+    """Waits for ZeroMQ's own thread, which removes the files of ipc sockets after they are closed."""
+    zmq.Context.instance().destroy(linger=0)
 
 
 class _Socket:

@@ -19,7 +19,9 @@ _JOIN_END = 2
 _HEADER_FIELDS = 9
 
 LIVE_TOPIC = b"live/"
-JOIN_TOPIC = b"join/"
+# After LIVE_TOPIC in byte order: that is how libzmq repeats subscriptions when it connects, and live has to
+# be subscribed before the join is answered, or a unit could fall between the two.
+JOIN_TOPIC = b"past/"
 
 
 def join_topic(worker: str, nonce: int) -> bytes:

@@ -13,9 +13,9 @@ _PROFILE_LEVEL_ID = re.compile(r"[0-9a-fA-F]{6}")
 _TOKEN = re.compile(r"[A-Za-z0-9+/=_.-]{1,256}")
 DEFAULT_PROFILE_LEVEL_ID = "42e01f"  # what a format without the parameter means to browsers
 
-# Which offered profile_idc decodes a stream of which, best first (H.264 clause A.2): later ones contain the
-# earlier ones.
-_DECODES = {66: (66, 77, 100), 77: (77, 100), 100: (100,)}
+# Which offered profile_idc decodes a stream of which, best first (H.264 clause A.2). Chromium without
+# hardware decoding names High 4:4:4 Predictive (244) and not High.
+_DECODES = {66: (66, 77, 100, 244), 77: (77, 100, 244), 100: (100, 244)}
 
 
 class BadOffer(ViewerError):
@@ -112,11 +112,11 @@ def parse_offer(sdp: str, stream_profile: str | None) -> Offer:
             raise NotAcceptable("the offer says a=setup:passive; offer actpass or active")
         codec = next(codec for codec in media.rtp.codecs if codec.payloadType == payload_type)
         # The profile must stay the offered one (RFC 6184 section 8.2.2), the level is the stream's own.
-        same = stream_profile is not None and _profile_idc(stream_profile) == _profile_idc(offered_profile)
-        level = stream_profile[4:] if stream_profile is not None and same else offered_profile[4:]
+        level = (stream_profile or offered_profile)[4:]
         return Offer(
             sections=tuple(
-                (str(m.kind), _token(m.rtp.muxId), " ".join(str(f) for f in m.fmt)) for m in session.media
+                (_token(str(m.kind)), _token(m.rtp.muxId), " ".join(_token(str(f)) for f in m.fmt))
+                for m in session.media
             ),
             video=index,
             payload_type=payload_type,
@@ -135,7 +135,7 @@ def parse_offer(sdp: str, stream_profile: str | None) -> Offer:
 
 def _token(text: str) -> str:
     if not _TOKEN.fullmatch(text):
-        raise BadOffer("the offer has a section without a usable a=mid, or a malformed a=ice-ufrag")
+        raise BadOffer("the offer has a malformed m= line or a=ice-ufrag, or a section without a usable a=mid")
     return text
 
 

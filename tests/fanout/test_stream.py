@@ -1,0 +1,178 @@
+"""A camera in a worker, over a real bus: joins, gaps, restarts, foreign versions."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from common import wire
+from common.bus import MediaPublisher, ipc_endpoint
+from fanout.packetizer import PacketizedUnit
+from fanout.stream import ContinuousTimeline, Stream
+from tests.fanout.units import FRAME_NS, access_unit
+
+
+class Viewer:
+    def __init__(self) -> None:
+        self.live: list[PacketizedUnit] = []
+        self.cached: list[PacketizedUnit] = []
+
+    def send(self, unit: PacketizedUnit) -> None:
+        self.live.append(unit)
+
+    def send_cached(self, units: Sequence[PacketizedUnit], frame_ticks: int) -> None:
+        self.cached = list(units)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Camera:
+    """A publisher that answers joins with what is in `gop`."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.topics: set[bytes] = set()
+        self.gop: list[int] = []
+        self.answers = True
+        self.next = 0
+        self.publisher = MediaPublisher(endpoint, self.on_subscription)
+
+    def on_subscription(self, topic: bytes, subscribed: bool) -> None:
+        (self.topics.add if subscribed else self.topics.discard)(topic)
+        if subscribed and topic.startswith(wire.JOIN_TOPIC) and self.answers:
+            # Live units that pass before the join is answered, as they do on a busy camera.
+            self.live(self.next)
+            for sequence in self.gop:
+                self.send(topic, sequence)
+            self.publisher.publish(wire.encode_join_end(topic, 1, self.next))
+
+    def send(self, topic: bytes, sequence: int, **extra: int) -> None:
+        unit = access_unit(sequence, keyframe=sequence % 10 == 0, **extra)
+        self.publisher.publish(wire.encode_access_unit(topic, unit))
+
+    def live(self, sequence: int, **extra: int) -> None:
+        self.gop.append(sequence)
+        self.next = sequence + 1
+        self.send(wire.LIVE_TOPIC, sequence, **extra)
+
+
+@pytest.fixture
+async def camera(tmp_path: Path) -> AsyncIterator[Camera]:
+    camera = Camera(ipc_endpoint(tmp_path, "m"))
+    yield camera
+    camera.publisher.close()
+
+
+Watch = Callable[[], Stream]
+
+
+@pytest.fixture
+async def watch(tmp_path: Path) -> AsyncIterator[Watch]:
+    """Makes the stream when the test has set its camera up."""
+    streams: list[Stream] = []
+
+    def make() -> Stream:
+        streams.append(Stream("gate", "fanout-0", ipc_endpoint(tmp_path, "m")))
+        return streams[-1]
+
+    yield make
+    for stream in streams:
+        stream.close()
+
+
+def timestamps(units: Sequence[PacketizedUnit]) -> list[int]:
+    return [unit.timestamp for unit in units]
+
+
+async def test_join_gives_the_gop_and_merges_with_live(camera: Camera, watch: Watch) -> None:
+    for sequence in range(10, 17):
+        camera.live(sequence)
+    stream = watch()
+    await until(lambda: stream.cached_octets > 0)
+    camera.live(18)
+    viewer = Viewer()
+    stream.add(viewer)
+    assert len(viewer.cached) == 8 and viewer.cached[0].keyframe and stream.gaps == 0
+    assert timestamps(viewer.cached) == [3600 * n for n in range(8)]
+    await until(lambda: wire.LIVE_TOPIC in camera.topics and len(camera.topics) == 1)
+    await until(lambda: len(viewer.live) == 1)
+    assert viewer.live[0].timestamp == 8 * 3600
+
+
+async def test_without_an_answer_live_begins_at_the_next_keyframe(camera: Camera, watch: Watch) -> None:
+    camera.answers = False
+    stream = watch()
+    viewer = Viewer()
+    stream.add(viewer)
+    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    for sequence in range(8, 12):
+        camera.live(sequence)
+    await until(lambda: len(viewer.live) == 2)
+    assert viewer.live[0].keyframe
+
+
+async def test_a_gap_waits_for_a_keyframe_and_is_counted(camera: Camera, watch: Watch) -> None:
+    camera.answers = False
+    stream = watch()
+    viewer = Viewer()
+    stream.add(viewer)
+    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    for sequence in (0, 1, 2, 4, 5, 10, 11):
+        camera.live(sequence)
+    await until(lambda: len(viewer.live) == 5)
+    assert [t // 3600 for t in timestamps(viewer.live)] == [0, 1, 2, 10, 11]
+    assert stream.gaps == 2
+
+
+async def test_a_new_epoch_continues_the_timeline(camera: Camera, watch: Watch) -> None:
+    camera.answers = False
+    stream = watch()
+    viewer = Viewer()
+    stream.add(viewer)
+    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    for sequence in (0, 1, 2):
+        camera.live(sequence)
+    camera.live(10, epoch=2, timestamp=999_999_999)
+    camera.live(11, epoch=2, timestamp=999_999_999 + 3600)
+    await until(lambda: len(viewer.live) == 5)
+    assert timestamps(viewer.live) == [0, 3600, 7200, 36_000, 39_600]
+    assert stream.gaps == 0
+
+
+async def test_another_version_is_said_once_and_harms_nothing(
+    camera: Camera, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera.answers = False
+    stream = watch()
+    viewer = Viewer()
+    stream.add(viewer)
+    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    await asyncio.sleep(0.6)  # past the join's deadline
+    for _ in range(3):
+        camera.publisher.publish([wire.LIVE_TOPIC, msgpack.packb((99, 1, 2)), b"x"])
+        camera.publisher.publish([wire.LIVE_TOPIC, b"\xc1"])
+    camera.live(0)
+    await until(lambda: len(viewer.live) == 1)
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1 and "version 99" in errors[0] and "gate" in errors[0]
+
+
+def test_timeline_follows_a_camera_whose_clock_jumps() -> None:
+    timeline = ContinuousTimeline()
+    placed = [timeline.place(access_unit(n)) for n in range(3)]
+    placed.append(timeline.place(access_unit(3, timestamp=5_000_000_000)))
+    placed.append(timeline.place(access_unit(4, timestamp=5_000_003_600)))
+    placed.append(timeline.place(access_unit(5, timestamp=7)))
+    assert placed == [0, 3600, 7200, 10_800, 14_400, 18_000]
+    assert timeline.frame_ticks == 3600 and FRAME_NS == 40_000_000
+
+
+def test_timeline_never_stands_still() -> None:
+    timeline = ContinuousTimeline()
+    placed = [timeline.place(access_unit(n, timestamp=100)) for n in range(3)]
+    assert placed == [0, 1, 2]
