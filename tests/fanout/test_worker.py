@@ -1,0 +1,283 @@
+"""A whole worker on the real bus, with viewers that speak real ICE, DTLS and SRTP."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from common import wire
+from common.access_unit import AccessUnit
+from common.bus import ControlServer, MediaPublisher, ipc_endpoint
+from common.config import SystemConfig
+from common.messages import (
+    Answer,
+    CandidateRequest,
+    CloseRequest,
+    Done,
+    FanoutHello,
+    HelloWanted,
+    Message,
+    OfferRequest,
+    Refused,
+    SessionEnded,
+    SessionEntry,
+    WorkerReport,
+)
+from common.units import timestamp_delta
+from fanout.service import Worker
+from tests.fanout.test_ice_lite import free_port
+from tests.fanout.units import access_unit
+from tests.support.viewer import Viewer
+
+GOP = 10
+INTERVAL_S = 0.02
+
+
+class Camera:
+    """Publishes units for ever, answers joins from its GOP, remembers what it sent."""
+
+    def __init__(self, endpoint: str, epoch: int = 1) -> None:
+        self.epoch = epoch
+        self.sent: list[AccessUnit] = []
+        self.gop: list[AccessUnit] = []
+        self.publisher = MediaPublisher(endpoint, self._on_subscription)
+        self.task = asyncio.create_task(self._run())
+
+    def _on_subscription(self, topic: bytes, subscribed: bool) -> None:
+        if subscribed and topic.startswith(wire.JOIN_TOPIC):
+            for unit in self.gop:
+                self.publisher.publish(wire.encode_access_unit(topic, unit))
+            self.publisher.publish(wire.encode_join_end(topic, self.epoch, len(self.sent)))
+
+    async def _run(self) -> None:
+        while True:
+            sequence = len(self.sent)
+            keyframe = sequence % GOP == 0
+            size = 60_000 if keyframe else 5_000
+            template = access_unit(sequence, keyframe=keyframe, size=size, epoch=self.epoch)
+            now = time.time_ns()
+            unit = AccessUnit(
+                **{
+                    **{name: getattr(template, name) for name in AccessUnit.__slots__},
+                    "timestamp": sequence * 1800,
+                    "capture_ns": now,
+                    "arrival_ns": now,
+                }
+            )
+            if keyframe:
+                self.gop.clear()
+            self.gop.append(unit)
+            self.sent.append(unit)
+            self.publisher.publish(wire.encode_access_unit(wire.LIVE_TOPIC, unit))
+            await asyncio.sleep(INTERVAL_S)
+
+    def close(self) -> None:
+        self.task.cancel()
+        self.publisher.close()
+
+
+class Box:
+    """A worker, a camera, and the test in signaling's place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.messages: list[Message] = []
+        self.control = ControlServer(
+            ipc_endpoint(folder, "control"), lambda _, message: self.messages.append(message)
+        )
+        self.camera = Camera(ipc_endpoint(folder, "gate"))
+        self.port = free_port()
+        config = SystemConfig(("gate",), "127.0.0.1", 8080, self.port, ("127.0.0.1",), True)
+        self.worker = Worker(0, config, folder)
+        self.task = asyncio.create_task(self.worker.run())
+        self.sessions = 0
+
+    async def offer(self, sdp: str, session: str | None = None) -> Message:
+        self.sessions += 1
+        name = session or f"session-{self.sessions}"
+        endpoint = ipc_endpoint(self.folder, "gate")
+        return await self.control.request("fanout-0", OfferRequest(name, "gate", endpoint, "64001f", sdp))
+
+    async def watch(self, viewer: Viewer) -> str:
+        answer = await self.offer(viewer.offer())
+        assert isinstance(answer, Answer)
+        await viewer.connect(answer.sdp)
+        return answer.session
+
+    async def until(self, kind: type[Message], deadline_s: float = 5.0) -> Message:
+        async with asyncio.timeout(deadline_s):
+            while True:
+                for message in self.messages:
+                    if isinstance(message, kind):
+                        self.messages.remove(message)
+                        return message
+                await asyncio.sleep(0.01)
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.camera.close()
+        self.control.close()
+
+
+@pytest.fixture
+async def box(tmp_path: Path) -> AsyncIterator[Box]:
+    box = Box(tmp_path)
+    await box.until(FanoutHello)
+    yield box
+    await box.close()
+
+
+@pytest.fixture
+async def viewer() -> AsyncIterator[Viewer]:
+    viewer = Viewer(decrypt=True)
+    yield viewer
+    viewer.close()
+
+
+@pytest.mark.parametrize("profile", ["SRTP_AEAD_AES_128_GCM", "SRTP_AES128_CM_SHA1_80"])
+async def test_every_unit_arrives_whole_from_a_keyframe_on(box: Box, profile: str) -> None:
+    viewer = Viewer(decrypt=True, profiles=profile)
+    await asyncio.sleep(5 * INTERVAL_S)
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.access_units) >= 40)
+    got = [tuple(unit.nals) for unit in viewer.access_units]
+    sent = [unit.nals for unit in box.camera.sent]
+    first = sent.index(got[0])
+    assert first % GOP == 0 and got == sent[first : first + len(got)]
+    assert viewer.totals().lost == 0 and not viewer.faults
+    sequences = [packet.sequence for packet in viewer.packets]
+    assert sequences == [(sequences[0] + n) & 0xFFFF for n in range(len(sequences))]
+    viewer.close()
+
+
+async def test_the_second_viewer_starts_with_the_cached_gop(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.access_units) > 2 * GOP)
+    async with asyncio.timeout(5):
+        while len(box.camera.sent) % GOP != 7:
+            await asyncio.sleep(0.001)
+    second = Viewer(decrypt=True)
+    started = len(box.camera.sent)
+    await box.watch(second)
+    await second.until(lambda: len(second.access_units) >= GOP)
+    sent = [unit.nals for unit in box.camera.sent]
+    assert sent.index(tuple(second.access_units[0].nals)) <= started
+    assert second.totals().lost == 0
+    second.close()
+
+
+async def test_a_keyframe_request_is_answered_from_the_cache_once_a_second(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.access_units) > GOP)
+    keyframes = {unit.nals for unit in box.camera.sent if unit.keyframe}
+    for _ in range(5):
+        viewer.send_pli()
+    seen = len(viewer.access_units)
+    await viewer.until(lambda: len(viewer.access_units) > seen + 2 * GOP)
+    repeated = [tuple(unit.nals) for unit in viewer.access_units if tuple(unit.nals) in keyframes]
+    assert len(repeated) == len(set(repeated)) + 1
+    steps = [
+        timestamp_delta(b.timestamp, a.timestamp)
+        for a, b in zip(viewer.access_units, viewer.access_units[1:], strict=False)
+    ]
+    assert min(steps) > 0 and viewer.totals().lost == 0
+
+
+async def test_sender_reports_come_and_tell_capture_time(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.sender_reports) >= 2)
+    report = viewer.sender_reports[-1]
+    assert report.ssrc == viewer.reception.ssrc
+    unit = viewer.access_units[-1]
+    assert abs(timestamp_delta(report.rtp_timestamp, unit.timestamp)) < 90_000 // 2
+
+
+async def test_a_viewer_that_says_goodbye_is_gone_at_once(box: Box, viewer: Viewer) -> None:
+    session = await box.watch(viewer)
+    viewer.close()
+    ended = await box.until(SessionEnded)
+    assert isinstance(ended, SessionEnded) and ended.session == session
+    assert isinstance(await box.control.request("fanout-0", CloseRequest(session)), Refused)
+
+
+async def test_a_vanished_viewer_is_gone_when_consent_runs_out(
+    box: Box, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fanout.ice_lite.CONSENT_S", 1.0)
+    session = await box.watch(viewer)
+    viewer.vanish()
+    ended = await box.until(SessionEnded)
+    assert isinstance(ended, SessionEnded) and ended.session == session and "silent" in ended.reason
+
+
+async def test_signaling_closes_a_session(box: Box, viewer: Viewer) -> None:
+    session = await box.watch(viewer)
+    assert await box.control.request("fanout-0", CandidateRequest(session, "a=candidate:1")) == Done()
+    assert await box.control.request("fanout-0", CloseRequest(session)) == Done()
+    await viewer.until(lambda: viewer.closed_by_peer)
+    reply = await box.control.request("fanout-0", CandidateRequest(session, ""))
+    assert isinstance(reply, Refused) and reply.kind == "unknown-session"
+
+
+async def test_a_certificate_that_is_not_the_offered_one_is_refused(box: Box, viewer: Viewer) -> None:
+    sdp = viewer.offer()
+    at = sdp.index("a=fingerprint:sha-256 ") + len("a=fingerprint:sha-256 ")
+    answer = await box.offer(sdp[:at] + ("0" if sdp[at] != "0" else "1") + sdp[at + 1 :])
+    assert isinstance(answer, Answer)
+    await viewer.connect(answer.sdp)
+    ended = await box.until(SessionEnded)
+    assert isinstance(ended, SessionEnded) and "fingerprint" in ended.reason
+    assert viewer.totals().packets == 0
+
+
+async def test_the_hello_lists_sessions_and_reports_tell_the_load(box: Box, viewer: Viewer) -> None:
+    session = await box.watch(viewer)
+    box.control.notify("fanout-0", HelloWanted())
+    hello = await box.until(FanoutHello)
+    assert isinstance(hello, FanoutHello) and hello.sessions == (SessionEntry(session, "gate"),)
+    box.messages.clear()
+    await box.until(WorkerReport)
+    report = await box.until(WorkerReport)
+    assert isinstance(report, WorkerReport)
+    assert report.viewers == 1 and report.packets_per_s > 100 and 0 < report.cpu < 1
+    assert report.dropped_frames == 0
+
+
+async def test_a_camera_that_restarts_goes_on_in_the_same_session(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.access_units) > GOP)
+    box.camera.close()
+    await asyncio.sleep(0.3)
+    before = len(viewer.access_units)
+    box.camera = Camera(ipc_endpoint(box.folder, "gate"), epoch=2)
+    await viewer.until(lambda: len(viewer.access_units) > before + 2 * GOP)
+    again = viewer.access_units[before]
+    assert tuple(again.nals) in {unit.nals for unit in box.camera.sent if unit.keyframe}
+    step = timestamp_delta(again.timestamp, viewer.access_units[before - 1].timestamp)
+    assert 0 < step < 90_000 * 3
+    assert viewer.totals().lost == 0
+
+
+@pytest.mark.parametrize(
+    ("sdp", "kind"),
+    [("hello", "bad-offer"), ("v=0\r\n", "not-acceptable"), ("v=0\r\nm=video x\r\n", "bad-offer")],
+)
+async def test_unusable_offers_are_refused_and_leave_nothing(box: Box, sdp: str, kind: str) -> None:
+    reply = await box.offer(sdp)
+    assert isinstance(reply, Refused) and reply.kind == kind
+    report = await box.until(WorkerReport)
+    assert isinstance(report, WorkerReport) and report.viewers == 0
+
+
+async def test_a_hundred_offers_that_never_connect_harm_nobody(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    offers = [Viewer() for _ in range(100)]
+    for each in offers:
+        assert isinstance(await box.offer(each.offer()), Answer)
+        each.vanish()
+    seen = len(viewer.access_units)
+    await viewer.until(lambda: len(viewer.access_units) > seen + 2 * GOP)
+    assert viewer.totals().lost == 0
