@@ -5,7 +5,6 @@ Sockets are driven by the event loop through their file descriptor. That descrip
 """
 
 import asyncio
-import atexit
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,12 +41,6 @@ def ipc_endpoint(folder: Path, name: str) -> str:
     return f"ipc://{path}"
 
 
-@atexit.register
-def _remove_socket_files() -> None:
-    """Waits for ZeroMQ's own thread, which removes the files of ipc sockets after they are closed."""
-    zmq.Context.instance().destroy(linger=0)
-
-
 class _Socket:
     """One ZeroMQ socket on the running event loop."""
 
@@ -61,6 +54,7 @@ class _Socket:
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.Handle | None = None
         self._fd: int | None = None
+        self._file: Path | None = None
 
     def _start(self) -> None:
         descriptor = self._socket.getsockopt(zmq.FD)
@@ -74,6 +68,8 @@ class _Socket:
             self._socket.bind(endpoint)
         except zmq.ZMQError as exc:
             raise LocalError(f"cannot bind {endpoint}: {exc.strerror}") from exc
+        if endpoint.startswith("ipc://"):
+            self._file = Path(endpoint.removeprefix("ipc://"))
 
     def _look_again(self) -> None:
         if self._again is None and self._fd is not None:
@@ -119,6 +115,10 @@ class _Socket:
             self._again.cancel()
             self._again = None
         self._socket.close()
+        # libzmq 4.3.5 leaves the file of a bound ipc socket behind.
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
 
 
 class MediaPublisher(_Socket):

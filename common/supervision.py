@@ -110,7 +110,7 @@ def prepare(folder: Path, checked: Config, simulated_port: int | None) -> None:
     Raises LocalError when a system runs in it already, or when it is not private or not usable.
     """
     # supervisord binds its socket under a name with its pid in it first; a pid has up to 7 digits.
-    for name in ("supervisor.sock.4194304", *(f"ingest-{camera.name}" for camera in checked.cameras)):
+    for name in ("supervisor.sock.4194304", *(f"camera-{camera.name}" for camera in checked.cameras)):
         ipc_endpoint(folder, name)
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

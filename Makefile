@@ -1,0 +1,36 @@
+# make run [CONFIG=path.yaml]  start everything in the foreground; ctrl-C stops it
+# make test                    check, then every test; installs what they need
+# make check                   lint, format, types, layering
+# make bench                   measure, and print the figures
+
+.PHONY: run test check bench
+
+run: .venv/installed
+	.venv/bin/python -m common.supervision $(if $(CONFIG),--config "$(CONFIG)")
+
+test: check .venv/test-packages
+	.venv/bin/pytest --ignore=tests/bench
+
+check: .venv/installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+bench: .venv/installed-dev .venv/test-packages
+	.venv/bin/python -m tests.bench
+
+.venv/bin/pip: deploy/make-venv.sh
+	$< .venv
+
+.venv/installed: pyproject.toml .venv/bin/pip
+	.venv/bin/pip install --quiet --editable .
+	touch $@
+
+.venv/installed-dev: pyproject.toml .venv/bin/pip
+	.venv/bin/pip install --quiet --editable '.[dev]'
+	touch $@ .venv/installed
+
+.venv/test-packages: deploy/install-test-packages.sh .venv/bin/pip
+	$<
+	touch $@

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Installs the Debian packages that the tests use as cameras and viewers; quick when all are there.
+set -eu
+. "$(dirname "$0")/as-root.sh"
+
+packages="
+    chromium fonts-dejavu-core
+    ffmpeg
+    python3-gi gir1.2-gst-rtsp-server-1.0
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
+"
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "Not a Debian system; the tests need what these packages hold:" $packages >&2
+    exit 1
+fi
+missing=
+for package in $packages; do
+    case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true) in
+        *" installed") ;;
+        *) missing="$missing $package" ;;
+    esac
+done
+if [ -n "$missing" ]; then
+    as_root sh -c "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends$missing"
+fi

@@ -1,0 +1,198 @@
+"""Octets of an RTSP connection to messages and interleaved frames, piece by piece (RFC 2326)."""
+
+import re
+
+from ingest.rtsp.messages import (
+    Headers,
+    InterleavedFrames,
+    Request,
+    Response,
+    RtspError,
+    RtspMessage,
+    shown,
+)
+
+MAX_HEADER_BYTES = 16 << 10
+MAX_BODY_BYTES = 256 << 10
+# One frame and a half of the largest kind may be passed over in search of the next message.
+MAX_GARBAGE_BYTES = 96 << 10
+# Some cameras send tracks that nobody has set up: their channel numbers are small.
+MAX_UNASKED_CHANNEL = 15
+
+_DOLLAR = 0x24
+_STARTS = (
+    b"RTSP/",
+    b"OPTIONS ",
+    b"ANNOUNCE ",
+    b"GET_PARAMETER ",
+    b"SET_PARAMETER ",
+    b"REDIRECT ",
+    b"TEARDOWN ",
+    b"DESCRIBE ",
+    b"SETUP ",
+    b"PLAY ",
+    b"PAUSE ",
+    b"RECORD ",
+)
+_LONGEST_START = max(map(len, _STARTS))
+_RESYNC = re.compile(rb"\$|" + rb"|".join(_STARTS))
+_STATUS_LINE = re.compile(r"RTSP/\d+\.\d+ +(\d{3})(?: +(.*))?")
+_REQUEST_LINE = re.compile(r"([A-Z_]+) +(\S+) +RTSP/\d+\.\d+")
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+
+
+class RtspParser:
+    """`feed` octets, then take `events`.
+
+    Anything that is not RTSP before the first message is refused at once. Later garbage between messages
+    is passed over and counted in `garbage_bytes`, up to MAX_GARBAGE_BYTES in a row. Raises RtspError;
+    the parser is of no use after that.
+    """
+
+    def __init__(self) -> None:
+        self.garbage_bytes = 0
+        "Octets passed over between messages."
+        self.channels: frozenset[int] = frozenset()
+        "Interleaved channels that were set up; they steer the search after garbage."
+        self._buffer = bytearray()
+        self._searched = 0
+        self._garbage_run = 0
+        self._in_step = False
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Adds octets as they came from the network."""
+        self._buffer += data
+
+    def events(self) -> list[RtspMessage]:
+        """The messages that are complete by now; raises RtspError."""
+        messages: list[RtspMessage] = []
+        run_channel = -1
+        run: list[bytes] = []
+        buffer = self._buffer
+        end = len(buffer)
+        position = 0
+        try:
+            while position < end:
+                if buffer[position] == _DOLLAR and self._in_step:
+                    # The path of nearly all octets: kept short.
+                    if position + 4 > end:
+                        break
+                    channel = buffer[position + 1]
+                    if channel <= MAX_UNASKED_CHANNEL or channel in self.channels:
+                        stop = position + 4 + (buffer[position + 2] << 8 | buffer[position + 3])
+                        if stop > end:
+                            break
+                        if channel != run_channel:
+                            run_channel = channel
+                            run = []
+                            messages.append(InterleavedFrames(channel, run))
+                        run.append(bytes(buffer[position + 4 : stop]))
+                        position = stop
+                        self._garbage_run = 0
+                        continue
+                elif buffer[position] in b"\r\n":
+                    position += 1
+                    continue
+                else:
+                    head = bytes(buffer[position : position + _LONGEST_START])
+                    if head.startswith(_STARTS):
+                        length, message = self._text(position)
+                        if message is None:
+                            break
+                        messages.append(message)
+                        run_channel = -1
+                        position += length
+                        self._in_step = True
+                        self._garbage_run = 0
+                        continue
+                    if len(head) < _LONGEST_START and any(start.startswith(head) for start in _STARTS):
+                        break
+                position, found = self._pass_garbage(position)
+                if not found:
+                    break
+        finally:
+            del buffer[:position]
+        return messages
+
+    def _text(self, position: int) -> tuple[int, RtspMessage | None]:
+        """The message that starts at `position` and its length, or None while it is incomplete."""
+        buffer = self._buffer
+        # Searched before: all but the last 3 octets, which may begin the empty line.
+        match = _END_OF_HEADERS.search(buffer, position + max(0, self._searched - 3))
+        if (match.end() if match else len(buffer)) - position > MAX_HEADER_BYTES:
+            raise RtspError(f"camera sends an RTSP header of more than {MAX_HEADER_BYTES} octets")
+        if match is None:
+            self._searched = len(buffer) - position
+            return 0, None
+        lines = bytes(buffer[position : match.start()]).decode("utf-8", "replace").splitlines()
+        headers = _parse_headers(lines[1:])
+        length = _content_length(headers)
+        if match.end() + length > len(buffer):
+            self._searched = match.start() - position
+            return 0, None
+        self._searched = 0
+        body = bytes(buffer[match.end() : match.end() + length])
+        return match.end() + length - position, _build(lines[0], headers, body)
+
+    def _pass_garbage(self, position: int) -> tuple[int, bool]:
+        """Where the next message may start, and whether one was found there."""
+        buffer = self._buffer
+        if not self._in_step:
+            start = shown(bytes(buffer[position : position + 40]).decode("ascii", "replace"))
+            raise RtspError(
+                f"what listens at the camera's address does not speak RTSP, it says {start!r}; "
+                "check host and port"
+            )
+        begin = position
+        found = False
+        while not found:
+            match = _RESYNC.search(buffer, position + 1)
+            if match is None:
+                # The end may be the beginning of a start.
+                position = max(position + 1, len(buffer) - _LONGEST_START + 1)
+                break
+            position = match.start()
+            found = buffer[position] != _DOLLAR or self._plausible_frame(position)
+            if not found and position + 5 > len(buffer):
+                break
+        self.garbage_bytes += position - begin
+        self._garbage_run += position - begin
+        if self._garbage_run > MAX_GARBAGE_BYTES:
+            raise RtspError(f"camera sends {self._garbage_run} octets that are neither RTSP nor RTP in RTSP")
+        return position, found
+
+    def _plausible_frame(self, position: int) -> bool:
+        """True for a `$` with a channel in use and the version bits of RTP and RTCP."""
+        head = self._buffer[position : position + 5]
+        return len(head) == 5 and head[1] in self.channels and head[4] >> 6 == 2
+
+
+def _parse_headers(lines: list[str]) -> Headers:
+    fields: list[tuple[str, str]] = []
+    for line in lines:
+        if line[:1] in " \t" and fields:  # a folded line (RFC 2616 section 2.2)
+            name, value = fields[-1]
+            fields[-1] = (name, f"{value} {line.strip()}")
+            continue
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise RtspError(f"camera sends an RTSP header line without a colon: {shown(line)!r}")
+        fields.append((name.strip(), value.strip()))
+    return Headers(tuple(fields))
+
+
+def _content_length(headers: Headers) -> int:
+    value = headers.get("Content-Length") or "0"
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise RtspError(f"camera sends the Content-Length {shown(value)!r}")
+    if int(value) > MAX_BODY_BYTES:
+        raise RtspError(f"camera announces a body of {int(value)} octets, at most {MAX_BODY_BYTES} are read")
+    return int(value)
+
+
+def _build(start: str, headers: Headers, body: bytes) -> Request | Response:
+    if status := _STATUS_LINE.fullmatch(start.strip()):
+        return Response(int(status[1]), (status[2] or "").strip(), headers, body)
+    if request := _REQUEST_LINE.fullmatch(start.strip()):
+        return Request(request[1], request[2], headers, body)
+    raise RtspError(f"camera sends a line that is neither RTSP request nor response: {shown(start)!r}")

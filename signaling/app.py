@@ -1,0 +1,68 @@
+"""Puts the HTTP side together: routes, security headers, limits, and the listening socket."""
+
+import errno
+
+from aiohttp import web
+
+from common.clock import Clock
+from common.errors import LocalError
+from signaling.api import Api
+from signaling.broker import Broker
+from signaling.fragment import MAX_SDP_BYTES
+from signaling.http_body import problems
+from signaling.pages import Pages
+from signaling.websocket import WebSockets
+from signaling.whep import Whep
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+LINGER_S = 1.0
+"How long a refused body is thrown away, so that the client gets to read why."
+SHUTDOWN_S = 2.0
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.pop("Server", None)
+
+
+def create_app(broker: Broker, clock: Clock) -> web.Application:
+    """The whole HTTP side on top of `broker`."""
+    app = web.Application(middlewares=[problems], client_max_size=MAX_SDP_BYTES)
+    app.on_response_prepare.append(_add_headers)
+    sockets = WebSockets(broker, clock)
+    app.on_shutdown.append(sockets.close)
+    for room in (Whep(broker), sockets, Api(broker), Pages()):
+        app.add_routes(room.routes())
+    return app
+
+
+async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
+    """Serves `app`; clean the runner up to stop. Raises LocalError when the port cannot be had."""
+    runner = web.AppRunner(
+        app,
+        handle_signals=False,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_S,
+        lingering_time=LINGER_S,
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except OSError as exc:
+        await runner.cleanup()
+        if exc.errno == errno.EADDRINUSE:
+            reason = "is used by another program; stop that or choose another port"
+        else:
+            reason = f"cannot be opened ({exc.strerror or exc}); choose another address"
+        raise LocalError(f"port {port} on {host} {reason}: key http.listen in the configuration") from exc
+    return runner

@@ -1,0 +1,105 @@
+"""The viewers' sessions: which worker serves which, and who is told when one ends. [P]
+
+A session belongs to its worker; this table only remembers. It is filled by answers, and after a restart of
+signaling by what the workers say in their hello.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.messages import SessionEntry
+
+ORPHAN_GRACE_S = 10.0
+"How long a session outlives its WebSocket, so that a viewer whose socket breaks keeps the picture."
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One viewer of one camera."""
+
+    id: str
+    "Unguessable: whoever knows it may end the session."
+    camera: str
+    worker: str
+    entity_tag: str | None = None
+    "Names the ICE session; None when signaling has been restarted since."
+    viewer_ufrag: str | None = None
+    "The offer's ice-ufrag; None when signaling has been restarted since."
+
+
+class Owner(Protocol):
+    """Who wants to hear of a session's end: a WebSocket."""
+
+    def session_ended(self, session: str, reason: str) -> None:
+        """Called once, after the session has left the table."""
+        ...
+
+
+class SessionTable:
+    """All sessions by id."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+        self._owners: dict[str, Owner] = {}
+        self._orphans: dict[str, float] = {}
+
+    def add(self, session: Session, owner: Owner | None) -> None:
+        """Keeps a session that a worker has accepted."""
+        self._sessions[session.id] = session
+        if owner is not None:
+            self._owners[session.id] = owner
+
+    def get(self, session: str) -> Session | None:
+        """The session of that id."""
+        return self._sessions.get(session)
+
+    def attach(self, session: str, owner: Owner) -> None:
+        """Gives a session to another socket; `session` must be known."""
+        self._owners[session] = owner
+        self._orphans.pop(session, None)
+
+    def release(self, owner: Owner, now_s: float) -> None:
+        """The owner's socket is gone: its sessions live on for the grace."""
+        for session in [key for key, value in self._owners.items() if value is owner]:
+            del self._owners[session]
+            self._orphans[session] = now_s + ORPHAN_GRACE_S
+
+    def orphans(self, now_s: float) -> list[Session]:
+        """The sessions whose grace is over."""
+        return [self._sessions[key] for key, end_s in self._orphans.items() if end_s <= now_s]
+
+    def end(self, session: str, reason: str) -> Session | None:
+        """Forgets a session and tells its owner; None when it was not known."""
+        ended = self._sessions.pop(session, None)
+        self._orphans.pop(session, None)
+        owner = self._owners.pop(session, None)
+        if owner is not None:
+            owner.session_ended(session, reason)
+        return ended
+
+    def end_of_worker(self, worker: str, reason: str) -> None:
+        """Ends every session of a worker that is no more."""
+        for session in self.of_worker(worker):
+            self.end(session.id, reason)
+
+    def restate(self, worker: str, entries: Iterable[SessionEntry], reason: str) -> None:
+        """Makes the table say of `worker` what the worker says itself."""
+        stated = {entry.session: entry for entry in entries}
+        for session in self.of_worker(worker):
+            if session.id not in stated:
+                self.end(session.id, reason)
+        for entry in stated.values():
+            if entry.session not in self._sessions:
+                self._sessions[entry.session] = Session(entry.session, entry.camera, worker)
+
+    def of_worker(self, worker: str) -> list[Session]:
+        """The sessions that a worker serves."""
+        return [session for session in self._sessions.values() if session.worker == worker]
+
+    def count_by_camera(self) -> dict[str, int]:
+        """Viewers of each camera that has any."""
+        counts: dict[str, int] = {}
+        for session in self._sessions.values():
+            counts[session.camera] = counts.get(session.camera, 0) + 1
+        return counts

@@ -1,0 +1,21 @@
+// The server's REST API. Addresses are relative to the page, so that any path prefix of a proxy works.
+
+const TIMEOUT_MS = 3000;
+
+/** What every camera is doing now; throws when the server does not answer. */
+export async function fetchCameras() {
+  const response = await fetch("api/v1/cameras", {
+    cache: "no-store",
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  if (!response.ok) throw new Error(`the server answers ${response.status}`);
+  return response.json();
+}
+
+/** The address of the signaling WebSocket. */
+export function socketAddress() {
+  const address = new URL("ws", document.baseURI);
+  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+  address.hash = "";
+  return address;
+}

@@ -1,0 +1,34 @@
+// Numbers and states as people read them.
+
+export function bitrate(bitsPerSecond) {
+  if (bitsPerSecond >= 999_500) return `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s`;
+  return `${Math.round(bitsPerSecond / 1e3)} kbit/s`;
+}
+
+export function seconds(value) {
+  return value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`;
+}
+
+const CAMERA_STATES = {
+  live: ["Live", "good"],
+  idle: ["On demand", "wait"],
+  connecting: ["Connecting", "wait"],
+  backing_off: ["Not reachable", "bad"],
+  down: ["Process down", "bad"],
+};
+
+/** A camera's state as [words, level]. */
+export function cameraState(state) {
+  return CAMERA_STATES[state] ?? [state, "wait"];
+}
+
+/** What the camera sends, in one line. */
+export function cameraFacts(camera) {
+  const parts = [];
+  if (camera.codec) parts.push(camera.profile ? `${camera.codec} ${camera.profile}` : camera.codec);
+  if (camera.width && camera.height) parts.push(`${camera.width} × ${camera.height}`);
+  if (camera.fps) parts.push(`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`);
+  if (camera.bitrate) parts.push(bitrate(camera.bitrate));
+  if (camera.gop_s) parts.push(`keyframe every ${seconds(camera.gop_s)}`);
+  return parts.join(" · ");
+}

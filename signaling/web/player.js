@@ -1,0 +1,222 @@
+// One camera in one video element: a WebRTC session that is made anew whenever it dies.
+
+import { Backoff } from "./backoff.js";
+import { inboundVideo, rates } from "./statistics.js";
+
+const POLL_MS = 1000;
+const DISCONNECTED_MS = 2000; // ICE often recovers from a short loss by itself
+const CONNECT_MS = 10_000;
+const STALLED_MS = 3000;
+
+/**
+ * `show()` is called whenever something to be seen has changed. Public fields are for reading:
+ * `phase` is "idle", "connecting", "playing" or "waiting" (for the next attempt).
+ */
+export class Player {
+  phase = "idle";
+  camera = null;
+  session = null;
+  problem = ""; // why the last attempt failed
+  reconnects = 0;
+  firstFrameMs = null; // from the wish to see the camera to its first picture
+  latest = null; // last statistics entry
+  rates = null;
+  lastFrameAt = null; // performance.now() of the last new picture
+
+  #signaling;
+  #video;
+  #still;
+  #show;
+  #peer = null;
+  #backoff = new Backoff();
+  #retry = 0;
+  #connectTimer = 0;
+  #disconnectedTimer = 0;
+  #wantedAt = 0;
+  #connectedAt = 0;
+  #sawPicture = false; // in this session
+  #liveSince = null;
+
+  constructor(signaling, video, still, show) {
+    this.#signaling = signaling;
+    this.#video = video;
+    this.#still = still;
+    this.#show = show;
+    signaling.addEventListener("open", () => this.#signalingIsBack());
+    signaling.addEventListener("session-closed", ({ detail }) => {
+      if (detail.session !== this.session) return;
+      this.#again(detail.reason, this.#sawPicture ? 0 : this.#backoff.next());
+    });
+    setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  /** Shows another camera. */
+  play(camera) {
+    this.#drop();
+    this.#still.hidden = true;
+    this.#video.srcObject = null;
+    this.camera = camera;
+    this.reconnects = 0;
+    this.firstFrameMs = null;
+    this.lastFrameAt = null;
+    this.problem = "";
+    this.#liveSince = null;
+    this.#wantedAt = performance.now();
+    this.#backoff.reset();
+    this.#start();
+  }
+
+  /** Takes in what the server says of the camera: a live camera without new pictures means a stuck session. */
+  cameraIs(state, fps) {
+    const now = performance.now();
+    if (state !== "live") this.#liveSince = null;
+    else this.#liveSince ??= now;
+    if (this.phase !== "playing" || this.#liveSince === null || document.hidden) return;
+    const patience = Math.max(STALLED_MS, fps ? 4000 / fps : 0);
+    const since = Math.max(this.#liveSince, this.#connectedAt, this.lastFrameAt ?? 0);
+    if (now - since > patience) this.#again("no new picture from a live camera", this.#backoff.next());
+  }
+
+  async #start() {
+    const camera = this.camera;
+    this.phase = "connecting";
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    this.#peer = peer;
+    const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
+    // Live view: no more buffering than the network's jitter asks for.
+    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+    if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+    peer.ontrack = ({ track }) => this.#attachTrack(peer, track);
+    peer.onconnectionstatechange = () => this.#connectionChanged(peer);
+    this.#connectTimer = setTimeout(() => {
+      this.#again("no connection to the media port", this.#backoff.next());
+    }, CONNECT_MS);
+    this.#show();
+    try {
+      await peer.setLocalDescription();
+      if (peer !== this.#peer) return;
+      // The server answers checks on addresses it names itself, so no candidate has to be waited for or sent.
+      const sdp = peer.localDescription.sdp;
+      const answer = await this.#signaling.request({ type: "offer", camera, sdp });
+      if (peer !== this.#peer) {
+        this.#signaling.tell({ type: "close", session: answer.session });
+        return;
+      }
+      this.session = answer.session;
+      await peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+    } catch (error) {
+      if (peer === this.#peer) this.#again(error.message, this.#backoff.next());
+    }
+  }
+
+  #attachTrack(peer, track) {
+    this.#video.srcObject = new MediaStream([track]);
+    // Refused only while a browser forbids even muted playing; the element then waits for a click.
+    this.#video.play().catch(() => {});
+    const first = () => {
+      if (peer !== this.#peer) return;
+      this.#sawPicture = true;
+      this.firstFrameMs ??= performance.now() - this.#wantedAt;
+      this.lastFrameAt = performance.now();
+      this.phase = "playing";
+      this.problem = "";
+      this.#still.hidden = true;
+      this.#backoff.reset();
+      this.#show();
+    };
+    if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(first);
+    else this.#video.addEventListener("loadeddata", first, { once: true });
+  }
+
+  #connectionChanged(peer) {
+    if (peer !== this.#peer) return;
+    clearTimeout(this.#disconnectedTimer);
+    switch (peer.connectionState) {
+      case "connected":
+        clearTimeout(this.#connectTimer);
+        this.#connectedAt = performance.now();
+        this.phase = "playing";
+        break;
+      case "disconnected":
+        this.#disconnectedTimer = setTimeout(() => {
+          this.#again("the media connection was lost", this.#backoff.next());
+        }, DISCONNECTED_MS);
+        break;
+      case "failed":
+        this.#again("the media connection failed", this.#backoff.next());
+        return;
+    }
+    this.#show();
+  }
+
+  /** Gives the session up and makes a new one after `delayMs`. */
+  #again(problem, delayMs) {
+    this.#keepStill();
+    this.#drop();
+    this.problem = problem;
+    this.phase = "waiting";
+    this.reconnects += 1;
+    this.#retry = setTimeout(() => this.#start(), delayMs);
+    this.#show();
+  }
+
+  #drop() {
+    clearTimeout(this.#retry);
+    clearTimeout(this.#connectTimer);
+    clearTimeout(this.#disconnectedTimer);
+    if (this.session) this.#signaling.tell({ type: "close", session: this.session });
+    this.session = null;
+    this.#sawPicture = false;
+    this.latest = null;
+    this.rates = null;
+    this.#peer?.close();
+    this.#peer = null;
+  }
+
+  /** Keeps the last picture on screen while the next session starts. */
+  #keepStill() {
+    const { videoWidth, videoHeight } = this.#video;
+    if (!videoWidth || this.lastFrameAt === null || !this.#still.hidden) return;
+    this.#still.width = videoWidth;
+    this.#still.height = videoHeight;
+    this.#still.getContext("2d").drawImage(this.#video, 0, 0);
+    this.#still.hidden = false;
+  }
+
+  async #signalingIsBack() {
+    if (this.phase === "waiting") {
+      clearTimeout(this.#retry);
+      this.#start();
+      return;
+    }
+    const session = this.session;
+    if (!session) return;
+    try {
+      await this.#signaling.request({ type: "attach", session });
+    } catch (error) {
+      if (session !== this.session) return;
+      // 404: the server is sure that the session is over. Else it is only not ready yet.
+      if (error.status === 404) this.#again("the session is over", 0);
+      else if (error.status) setTimeout(() => this.#reattach(session), POLL_MS);
+    }
+  }
+
+  #reattach(session) {
+    if (session === this.session && this.#signaling.isOpen) this.#signalingIsBack();
+  }
+
+  async #poll() {
+    const peer = this.#peer;
+    if (peer) {
+      const now = inboundVideo(await peer.getStats());
+      if (peer !== this.#peer) return;
+      if (now) {
+        const before = this.latest;
+        if (before) this.rates = rates(before, now);
+        if (now.frames > (before?.frames ?? 0)) this.lastFrameAt = performance.now();
+        this.latest = now;
+      }
+    }
+    this.#show();
+  }
+}

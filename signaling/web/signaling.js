@@ -1,0 +1,91 @@
+// The WebSocket to the server: reconnects by itself and matches answers to requests.
+// Media does not depend on it: while the socket is away, what plays goes on playing.
+
+import { socketAddress } from "./api.js";
+import { Backoff } from "./backoff.js";
+
+const REQUEST_TIMEOUT_MS = 6000; // two workers of 2 s each may be asked in turn
+
+export class RequestFailed extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status; // as in HTTP; 0 when no answer came
+  }
+}
+
+/** Events: `open`, `away`, and `session-closed` with detail {session, reason}. */
+export class Signaling extends EventTarget {
+  #socket = null;
+  #opened = Promise.resolve();
+  #waiting = new Map();
+  #lastId = 0;
+  #backoff = new Backoff();
+
+  connect() {
+    const socket = new WebSocket(socketAddress());
+    this.#socket = socket;
+    this.#opened = new Promise((resolve) => {
+      socket.onopen = () => {
+        this.#backoff.reset();
+        resolve();
+        this.dispatchEvent(new Event("open"));
+      };
+      socket.addEventListener("close", resolve);
+    });
+    socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
+    socket.onclose = () => this.#lost(socket);
+  }
+
+  get isOpen() {
+    return this.#socket?.readyState === WebSocket.OPEN;
+  }
+
+  /** Sends a request and gives the answer; throws RequestFailed. */
+  async request(message) {
+    if (this.#socket?.readyState === WebSocket.CONNECTING) await this.#opened;
+    if (!this.isOpen) throw new RequestFailed(0, "the server is not reachable");
+    const id = ++this.#lastId;
+    const socket = this.#socket;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new RequestFailed(0, "the server does not answer"));
+        // A connection that is dead without knowing it: drop it now, not when TCP gives up.
+        socket.onclose = null;
+        socket.close();
+        this.#lost(socket);
+      }, REQUEST_TIMEOUT_MS);
+      this.#waiting.set(id, { resolve, reject, timer });
+      socket.send(JSON.stringify({ ...message, id }));
+    });
+  }
+
+  /** Sends a message that has no answer worth waiting for. */
+  tell(message) {
+    if (this.isOpen) this.#socket.send(JSON.stringify(message));
+  }
+
+  #receive(message) {
+    const waiting = this.#waiting.get(message.id);
+    if (waiting) {
+      this.#waiting.delete(message.id);
+      clearTimeout(waiting.timer);
+      if (message.type === "error") waiting.reject(new RequestFailed(message.status, message.detail));
+      else waiting.resolve(message);
+    } else if (message.type === "close") {
+      this.dispatchEvent(new CustomEvent("session-closed", { detail: message }));
+    }
+  }
+
+  #lost(socket) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(new RequestFailed(0, "the connection to the server broke"));
+    }
+    this.#waiting.clear();
+    this.dispatchEvent(new Event("away"));
+    setTimeout(() => this.connect(), this.#backoff.next());
+  }
+}

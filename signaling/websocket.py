@@ -1,0 +1,190 @@
+"""The same operations as WHEP over a WebSocket at `/ws` (RFC 6455), several sessions on one socket.
+
+The viewer's messages are in `commands.py`. Signaling sends
+
+    {"type": "answer", "id": …, "session": "…", "sdp": "v=0…"}
+    {"type": "attached", "id": …, "session": "…"}
+    {"type": "close", "session": "…", "reason": "…"}       answer to a close, and unasked when a session died
+    {"type": "error", "id": …, "session": "…", "status": 404, "title": "…", "detail": "…"}
+
+A socket that breaks does not end its sessions at once: for `ORPHAN_GRACE_S` another socket may attach to
+them, so that a restarted proxy or a short loss of the network leaves the picture alone.
+"""
+
+import asyncio
+import json
+import logging
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+
+from common.clock import Clock
+from signaling import commands
+from signaling.broker import Broker
+from signaling.commands import Attach, Candidate, Close, Envelope, Offer
+from signaling.problems import Problem
+
+log = logging.getLogger(__name__)
+
+PING_INTERVAL_S = 10.0
+MAX_FRAME_BYTES = 256 << 10
+"Larger messages end the socket (close code 1009)."
+MAX_REQUESTS = 32
+"Requests of one socket that are under way at a time."
+OUTGOING_MESSAGES = 256
+"A viewer who does not read that many is dropped."
+
+
+def check_origin(request: web.Request) -> None:
+    """Raises Problem 403 for a page of another site: browsers apply no same-origin policy to WebSockets.
+
+    Ports are not compared, so that port mappings do no harm. A proxy that changes Host must pass the original
+    one as X-Forwarded-Host; a page cannot set that header.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        return
+    hosts = [request.headers.get("Host", ""), *request.headers.get("X-Forwarded-Host", "").split(",")]
+    if _hostname(origin) not in {_hostname(f"//{host.strip()}") for host in hosts} - {None}:
+        raise Problem(
+            403,
+            "the page comes from another site than this server; a proxy in between must pass Host or "
+            "X-Forwarded-Host unchanged",
+        )
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+class ViewerSocket:
+    """One WebSocket: commands in, answers and ends of sessions out."""
+
+    def __init__(self, broker: Broker, socket: web.WebSocketResponse) -> None:
+        self._broker = broker
+        self._socket = socket
+        self._outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_MESSAGES)
+        self._requests: set[asyncio.Task[None]] = set()
+        self._overrun = asyncio.Event()
+
+    def session_ended(self, session: str, reason: str) -> None:
+        """Tells the viewer; it will ask for a new session."""
+        self._send("close", Envelope(session=session), reason=reason)
+
+    async def run(self) -> None:
+        """Serves the socket until either side ends it."""
+        helpers = [asyncio.ensure_future(self._write()), asyncio.ensure_future(self._drop_when_overrun())]
+        try:
+            async for message in self._socket:
+                if message.type is WSMsgType.TEXT:
+                    self._receive(message.data)
+                else:
+                    self._error(Problem(400, "messages are JSON text"), Envelope())
+        finally:
+            for task in (*helpers, *self._requests):
+                task.cancel()
+            await asyncio.gather(*helpers, *self._requests, return_exceptions=True)
+
+    def _receive(self, text: str) -> None:
+        about = Envelope()
+        try:
+            content = commands.parse_object(text)
+            about = commands.envelope(content)
+            command = commands.parse(content)
+            if len(self._requests) >= MAX_REQUESTS:
+                raise Problem(429, f"more than {MAX_REQUESTS} requests at a time", 1)
+        except Problem as problem:
+            self._error(problem, about)
+            return
+        task = asyncio.ensure_future(self._carry_out(command, about))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _carry_out(self, command: commands.Command, about: Envelope) -> None:
+        try:
+            match command:
+                case Offer(camera, sdp):
+                    session, answer = await self._broker.open(camera, sdp, self)
+                    self._send("answer", Envelope(about.id, session.id), sdp=answer.sdp)
+                case Attach(session_id):
+                    self._broker.find(session_id)
+                    self._broker.sessions.attach(session_id, self)
+                    self._send("attached", about)
+                case Candidate(session_id, sdp_fragment):
+                    await self._broker.trickle(self._broker.find(session_id), sdp_fragment)
+                case Close(session_id):
+                    session = self._broker.find(session_id)
+                    self._broker.sessions.attach(session_id, self)  # so that this socket is told
+                    await self._broker.end(session)
+        except Problem as problem:
+            self._error(problem, about)
+        except Exception:
+            log.exception("! %s over WebSocket failed", type(command).__name__)
+            self._error(Problem(500, "signaling failed; its log says why"), about)
+
+    def _error(self, problem: Problem, about: Envelope) -> None:
+        members = problem.members()
+        del members["type"]  # `about:blank`; in a message `type` says what the message is
+        self._send("error", about, **members)
+
+    def _send(self, kind: str, about: Envelope, **members: str | int) -> None:
+        message: dict[str, str | int] = {"type": kind}
+        if about.id is not None:
+            message["id"] = about.id
+        if about.session is not None:
+            message["session"] = about.session
+        try:
+            self._outgoing.put_nowait(json.dumps(message | members))
+        except asyncio.QueueFull:
+            self._overrun.set()
+
+    async def _write(self) -> None:
+        while True:
+            text = await self._outgoing.get()
+            try:
+                await self._socket.send_str(text)
+            except ConnectionError:
+                return  # the reading side ends the socket
+
+    async def _drop_when_overrun(self) -> None:
+        await self._overrun.wait()
+        log.info("= a viewer reads too slowly, its socket is dropped")
+        await self._socket.close(code=1008, message=b"reads too slowly")
+
+
+class WebSockets:
+    """The handler of `/ws`."""
+
+    def __init__(self, broker: Broker, clock: Clock) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._open: set[web.WebSocketResponse] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where the handler belongs."""
+        return [web.get("/ws", self._get)]
+
+    async def close(self, app: web.Application) -> None:
+        """Ends all sockets; meant for `on_shutdown`."""
+        closing = [socket.close(code=1001, message=b"signaling stops") for socket in self._open]
+        await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _get(self, request: web.Request) -> web.WebSocketResponse:
+        check_origin(request)
+        socket = web.WebSocketResponse(
+            heartbeat=PING_INTERVAL_S, max_msg_size=MAX_FRAME_BYTES, compress=False, timeout=2.0
+        )
+        if not socket.can_prepare(request):
+            raise Problem(426, "this is a WebSocket endpoint", headers={"Upgrade": "websocket"})
+        await socket.prepare(request)
+        viewer = ViewerSocket(self._broker, socket)
+        self._open.add(socket)
+        try:
+            await viewer.run()
+        finally:
+            self._open.discard(socket)
+            self._broker.sessions.release(viewer, self._clock.monotonic_s())
+        return socket

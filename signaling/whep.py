@@ -1,0 +1,94 @@
+"""WHEP (draft-ietf-wish-whep-03): a session by POST, its candidates by PATCH, its end by DELETE.
+
+`Location` is a relative reference: `POST …/whep/front` answers `Location: front/SESSION`, which every client
+resolves against the URL it asked (RFC 9110 section 10.2.2). So it is right behind any proxy, under any path
+prefix, and no forwarding header has to be trusted.
+
+No CORS headers are given: a page of another origin may not play these cameras. Players outside of
+browsers do not ask.
+"""
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from signaling import fragment
+from signaling.broker import Broker
+from signaling.http_body import read_text
+from signaling.problems import Problem
+from signaling.sessions import Session
+
+SDP = "application/sdp"
+SDP_FRAGMENT = "application/trickle-ice-sdpfrag"
+
+
+def _check_type(request: web.Request, wanted: str, header: str) -> None:
+    if request.content_type.lower() != wanted:
+        raise Problem(415, f"Content-Type must be {wanted}", headers={header: wanted})
+
+
+def _check_match(request: web.Request, session: Session) -> None:
+    """RFC 9110 section 13.1.1 with strong comparison; `*` matches any session that exists."""
+    if "If-Match" not in request.headers:
+        raise Problem(HTTPStatus.PRECONDITION_REQUIRED, "If-Match with the session's ETag is missing")
+    tags = {tag.strip() for value in request.headers.getall("If-Match") for tag in value.split(",")}
+    # A session from before a restart of signaling has lost its tag, and has had no other ICE session either.
+    if session.entity_tag is None or "*" in tags or f'"{session.entity_tag}"' in tags:
+        return
+    raise Problem(HTTPStatus.PRECONDITION_FAILED, "If-Match names another ICE session")
+
+
+class Whep:
+    """The HTTP handlers of `/whep/{camera}` and `/whep/{camera}/{session}`."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where the handlers belong."""
+        endpoint, session = "/whep/{camera}", "/whep/{camera}/{session}"
+        return [
+            web.post(endpoint, self._post),
+            web.options(endpoint, self._options),
+            web.patch(session, self._patch),
+            web.delete(session, self._delete),
+            web.options(session, self._session_options),
+        ]
+
+    def _session(self, request: web.Request) -> Session:
+        session = self._broker.find(request.match_info["session"])
+        if session.camera != request.match_info["camera"]:
+            raise Problem(404, "there is no such session; it may have ended")
+        return session
+
+    async def _post(self, request: web.Request) -> web.Response:
+        _check_type(request, SDP, "Accept-Post")
+        offer = await read_text(request, fragment.MAX_SDP_BYTES)
+        session, answer = await self._broker.open(request.match_info["camera"], offer)
+        return web.Response(
+            status=HTTPStatus.CREATED,
+            body=answer.sdp.encode(),
+            content_type=SDP,
+            headers={
+                "Location": f"{session.camera}/{session.id}",
+                "ETag": f'"{session.entity_tag}"',
+                "Accept-Patch": SDP_FRAGMENT,
+            },
+        )
+
+    async def _patch(self, request: web.Request) -> web.Response:
+        session = self._session(request)
+        _check_type(request, SDP_FRAGMENT, "Accept-Patch")
+        _check_match(request, session)
+        await self._broker.trickle(session, await read_text(request, fragment.MAX_SDP_BYTES))
+        return web.Response(status=HTTPStatus.NO_CONTENT)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        await self._broker.end(self._session(request))
+        return web.Response(status=HTTPStatus.OK)
+
+    async def _options(self, request: web.Request) -> web.Response:
+        return web.Response(headers={"Allow": "POST, OPTIONS", "Accept-Post": SDP})
+
+    async def _session_options(self, request: web.Request) -> web.Response:
+        return web.Response(headers={"Allow": "PATCH, DELETE, OPTIONS", "Accept-Patch": SDP_FRAGMENT})

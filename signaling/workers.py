@@ -1,0 +1,171 @@
+"""Who is there: ingest processes and fanout workers, known by hellos and heartbeats (docs/bus.md)."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from common.clock import Clock
+from common.messages import (
+    CameraReport,
+    CameraState,
+    FanoutHello,
+    IngestHello,
+    SessionEntry,
+    WorkerReport,
+)
+
+log = logging.getLogger(__name__)
+
+# Heartbeats come every second (design: a missing worker is noticed within 2 s).
+WORKER_SILENCE_S = 2.0
+INGEST_SILENCE_S = 3.0
+
+Heartbeat = IngestHello | FanoutHello | CameraReport | WorkerReport
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """One camera's ingest process."""
+
+    identity: str
+    epoch: int
+    media_endpoint: str
+    heard_s: float
+    report: CameraReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One fanout worker."""
+
+    identity: str
+    epoch: int
+    heard_s: float
+    report: WorkerReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HelloNeeded:
+    """The peer reports but never introduced itself to this process: ask it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsStated:
+    """A worker said which sessions it serves; those that it had before and does not name are over."""
+
+    sessions: tuple[SessionEntry, ...]
+    restarted: bool
+    "It is another process than the one that was known by this identity."
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStatus:
+    """A configured camera as the outside sees it."""
+
+    name: str
+    state: CameraState | Literal["down"]
+    "`down`: its ingest process is not heard."
+    report: CameraReport | None
+    "The last one of the process that runs now."
+    age_s: float | None
+    "Seconds since the last access unit."
+
+
+class Registry:
+    """Ingests by camera and workers by bus identity; time comes from `clock`."""
+
+    def __init__(self, cameras: Sequence[str], clock: Clock) -> None:
+        self.cameras = tuple(cameras)
+        self._configured = frozenset(cameras)
+        self._clock = clock
+        self._ingests: dict[str, Ingest] = {}
+        self._workers: dict[str, Worker] = {}
+
+    def heard(self, identity: str, message: Heartbeat) -> HelloNeeded | SessionsStated | None:
+        """Takes a hello or report in; says what has to be done about it."""
+        now = self._clock.monotonic_s()
+        match message:
+            case IngestHello():
+                if message.camera not in self._configured:
+                    log.warning("! control: %s serves camera %.60r, not configured", identity, message.camera)
+                    return None
+                known = self._ingests.get(message.camera)
+                same = known is not None and known.epoch == message.epoch
+                report = known.report if known is not None and same else None
+                self._ingests[message.camera] = Ingest(
+                    identity, message.epoch, message.media_endpoint, now, report
+                )
+                if not same:
+                    log.info("= ingest of %s is up, process %d", message.camera, message.pid)
+                return None
+            case CameraReport():
+                if message.camera not in self._configured:
+                    return None
+                ingest = self._ingests.get(message.camera)
+                if ingest is None or ingest.identity != identity:
+                    return HelloNeeded()
+                self._ingests[message.camera] = dataclasses.replace(ingest, heard_s=now, report=message)
+                return None
+            case FanoutHello():
+                before = self._workers.get(identity)
+                restarted = before is not None and before.epoch != message.epoch
+                kept = before.report if before is not None and not restarted else None
+                self._workers[identity] = Worker(identity, message.epoch, now, kept)
+                if before is None or restarted:
+                    log.info(
+                        "= worker %s is up, process %d, %d sessions",
+                        identity,
+                        message.pid,
+                        len(message.sessions),
+                    )
+                return SessionsStated(message.sessions, restarted)
+            case WorkerReport():
+                worker = self._workers.get(identity)
+                if worker is None:
+                    return HelloNeeded()
+                self._workers[identity] = dataclasses.replace(worker, heard_s=now, report=message)
+                return None
+
+    def expire(self) -> list[str]:
+        """Forgets the workers that have been silent too long; gives their identities."""
+        now = self._clock.monotonic_s()
+        dead = [name for name, worker in self._workers.items() if now - worker.heard_s > WORKER_SILENCE_S]
+        for name in dead:
+            del self._workers[name]
+            log.warning("! worker %s is silent for %g s, taken for dead", name, WORKER_SILENCE_S)
+        return dead
+
+    def forgive(self, late_s: float) -> None:
+        """This process itself stood still for `late_s`; that is not the others' silence."""
+        for camera, ingest in self._ingests.items():
+            self._ingests[camera] = dataclasses.replace(ingest, heard_s=ingest.heard_s + late_s)
+        for name, worker in self._workers.items():
+            self._workers[name] = dataclasses.replace(worker, heard_s=worker.heard_s + late_s)
+
+    def workers(self) -> list[Worker]:
+        """The live workers."""
+        return list(self._workers.values())
+
+    def has_camera(self, name: str) -> bool:
+        """True when the configuration names this camera."""
+        return name in self._configured
+
+    def ingest(self, camera: str) -> Ingest | None:
+        """The camera's ingest process; None while it is not heard."""
+        ingest = self._ingests.get(camera)
+        if ingest is None or self._clock.monotonic_s() - ingest.heard_s > INGEST_SILENCE_S:
+            return None
+        return ingest
+
+    def status(self, camera: str) -> CameraStatus:
+        """State and last report of a configured camera."""
+        ingest = self._ingests.get(camera)
+        report = ingest.report if ingest is not None else None
+        age_s = None
+        if ingest is not None and report is not None and report.last_access_unit_age_s is not None:
+            age_s = report.last_access_unit_age_s + self._clock.monotonic_s() - ingest.heard_s
+        if self.ingest(camera) is None:
+            return CameraStatus(camera, "down", report, age_s)
+        return CameraStatus(camera, report.state if report else "connecting", report, age_s)

@@ -1,0 +1,203 @@
+"""A signaling side over the real bus and real HTTP, with small workers and ingests that answer from memory."""
+
+import asyncio
+import dataclasses
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from common.bus import ControlClient, ipc_endpoint
+from common.messages import (
+    Answer,
+    CameraReport,
+    CandidateRequest,
+    CloseRequest,
+    Done,
+    FanoutHello,
+    IngestHello,
+    Message,
+    OfferRequest,
+    Refused,
+    SessionEnded,
+    SessionEntry,
+    WorkerReport,
+)
+from signaling.app import create_app, listen
+from signaling.broker import SETTLING_S, Broker
+
+DEADLINE_S = 0.3
+OFFER = (
+    "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
+    "m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:vwr1\r\n"
+    "a=ice-pwd:0123456789012345678901\r\na=mid:0\r\na=recvonly\r\na=rtpmap:96 H264/90000\r\n"
+)
+ANSWER = "v=0\r\no=- 3 4 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\n"
+FRAGMENT = "a=ice-ufrag:vwr1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Lets the loop run until `condition` holds; the test's own time limit ends a vain wait."""
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+class FakeClock:
+    """Time that only tests move."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+    def utc_ns(self) -> int:
+        return int(self.now_s * 1e9)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(0)
+        self.now_s += delay_s
+
+
+def camera_report(camera: str, **changes: object) -> CameraReport:
+    report = CameraReport(
+        camera=camera,
+        state="live",
+        codec="H264",
+        profile_level_id="640028",
+        profile="High",
+        width=1920,
+        height=1080,
+        fps=25.0,
+        bitrate=4_000_000,
+        gop_s=2.0,
+        access_units=250,
+        lost_packets=0,
+        last_access_unit_age_s=0.02,
+        reconnects=0,
+        error=None,
+    )
+    return dataclasses.replace(report, **changes)  # type: ignore[arg-type]
+
+
+def worker_report(worker: str, cpu: float = 0.0, viewers: int = 0) -> WorkerReport:
+    return WorkerReport(worker, viewers, cpu, 0.0, 0.0, 0)
+
+
+@dataclass
+class FakeWorker:
+    """Answers offers with canned SDP; `reply` overrides that, None means silence."""
+
+    name: str
+    endpoint: str
+    epoch: int = 1
+    sessions: dict[str, str] = field(default_factory=dict)
+    requests: list[Message] = field(default_factory=list)
+    reply: Message | None = None
+    silent: bool = False
+
+    def start(self) -> "FakeWorker":
+        self.client = ControlClient(self.endpoint, f"fanout-{self.name}", self.hello, self.answer)
+        return self
+
+    def hello(self) -> FanoutHello:
+        entries = tuple(SessionEntry(session, camera) for session, camera in self.sessions.items())
+        return FanoutHello(self.name, self.epoch, 100, entries)
+
+    def report(self, cpu: float = 0.0) -> None:
+        self.client.notify(worker_report(self.name, cpu, len(self.sessions)))
+
+    def end(self, session: str, reason: str) -> None:
+        del self.sessions[session]
+        self.client.notify(SessionEnded(session, reason))
+
+    def offers(self) -> list[OfferRequest]:
+        return [request for request in self.requests if isinstance(request, OfferRequest)]
+
+    async def answer(self, message: Message) -> Message:
+        self.requests.append(message)
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.reply is not None:
+            return self.reply
+        match message:
+            case OfferRequest():
+                self.sessions[message.session] = message.camera
+                return Answer(message.session, ANSWER, f"srv{len(self.requests)}")
+            case CandidateRequest():
+                return Done() if message.session in self.sessions else Refused("unknown-session", "not here")
+            case CloseRequest():
+                if self.sessions.pop(message.session, None) is None:
+                    return Refused("unknown-session", "not here")
+                return Done()
+        raise AssertionError(message)
+
+
+class System:
+    """Signaling as it runs, its peers and an HTTP client."""
+
+    def __init__(self, folder: Path) -> None:
+        self.endpoint = ipc_endpoint(folder, "control")
+        self.clock = FakeClock()
+        self.peers: list[ControlClient] = []
+        self.client = aiohttp.ClientSession()
+        self._epochs = itertools.count(1)
+        self.worker: FakeWorker
+        "The first worker, where a fixture made one."
+
+    async def start(self) -> None:
+        self.broker = Broker(("front", "yard"), self.endpoint, self.clock, DEADLINE_S)
+        self.runner = await listen(create_app(self.broker, self.clock), "127.0.0.1", 0)
+        self.port = self.runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def stop(self) -> None:
+        await self.runner.cleanup()
+        await self.broker.close()
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self.stop()
+        for peer in self.peers:
+            peer.close()
+
+    def settle(self) -> None:
+        """Lets the time pass in which signaling may still learn of sessions."""
+        self.clock.now_s += SETTLING_S
+        self.broker.registry.forgive(SETTLING_S)
+
+    async def add_worker(self, name: str, **options: object) -> FakeWorker:
+        worker = FakeWorker(name, self.endpoint, **options).start()  # type: ignore[arg-type]
+        self.peers.append(worker.client)
+        await eventually(lambda: self.has_worker(name))
+        return worker
+
+    def has_worker(self, name: str) -> bool:
+        return any(worker.identity == f"fanout-{name}" for worker in self.broker.registry.workers())
+
+    async def add_ingest(self, camera: str, **changes: object) -> ControlClient:
+        epoch = next(self._epochs)
+        hello = IngestHello(camera, epoch, 200, f"ipc:///run/{camera}.sock")
+        peer = ControlClient(self.endpoint, f"ingest-{camera}", lambda: hello)
+        self.peers.append(peer)
+        peer.notify(camera_report(camera, **changes))
+        await eventually(lambda: self.broker.registry.status(camera).report is not None)
+        return peer
+
+    async def post(
+        self, camera: str = "front", body: str | bytes = OFFER, kind: str = "application/sdp"
+    ) -> aiohttp.ClientResponse:
+        headers = {"Content-Type": kind}
+        return await self.client.post(f"{self.url}/whep/{camera}", data=body, headers=headers)
+
+
+async def started(folder: Path) -> System:
+    """Signaling with the live camera `front` and the worker `w0`; `yard` is configured but not up."""
+    system = System(folder)
+    await system.start()
+    system.settle()
+    await system.add_ingest("front")
+    system.worker = await system.add_worker("w0")
+    return system
