@@ -135,7 +135,9 @@ def parse_offer(sdp: str, stream_profile: str | None) -> Offer:
 
 def _token(text: str) -> str:
     if not _TOKEN.fullmatch(text):
-        raise BadOffer("the offer has a malformed m= line or a=ice-ufrag, or a section without a usable a=mid")
+        raise BadOffer(
+            "the offer has a malformed m= line or a=ice-ufrag, or a section without a usable a=mid"
+        )
     return text
 
 

@@ -59,6 +59,8 @@ class Viewer:
         on_closed: Callable[["Viewer", str], None],
     ) -> None:
         self.session = session
+        # Whoever knows the whole id may end the session, so logs have its beginning only.
+        self._label = f"{session[:6]}…"
         self.stream = stream
         self.state = State.CHECKING
         self.ssrc = secrets.randbelow((1 << 32) - 1) + 1
@@ -86,7 +88,7 @@ class Viewer:
             allowed = ", ".join(sorted(move.value for move in _MOVES[self.state])) or "nothing"
             raise AssertionError(f"viewer goes from {self.state.value} to {allowed}, not to {state.value}")
         self.state = state
-        log.info("= session %s camera %s: %s", self.session, self.stream.camera, state.value)
+        log.info("= session %s camera %s: %s", self._label, self.stream.camera, state.value)
 
     async def _connect(self) -> None:
         try:
@@ -129,7 +131,7 @@ class Viewer:
             packets = parse_rtcp(self._dtls.unprotect_rtcp(data))
         except PeerError as exc:
             self._ice.rejected += 1
-            log.debug("! session %s: %s", self.session, exc)
+            log.debug("! session %s: %s", self._label, exc)
             return
         for packet in packets:
             match packet:
@@ -149,7 +151,7 @@ class Viewer:
         if self._sender is None or now - self._keyframe_requested_at < KEYFRAME_REQUEST_INTERVAL_S:
             return
         self._keyframe_requested_at = now
-        log.debug("< session %s: keyframe request", self.session)
+        log.debug("< session %s: keyframe request", self._label)
         self.stream.resend(self._sender)
 
     def report(self, cname: str) -> None:
@@ -180,7 +182,7 @@ class Viewer:
             return
         self._release()
         self._stopping = self._loop.create_task(self._dtls.stop())
-        log.info("= session %s ended: %s", self.session, reason)
+        log.info("= session %s ended: %s", self._label, reason)
         self._on_closed(self, reason)
 
     async def close(self) -> None:

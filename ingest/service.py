@@ -60,8 +60,6 @@ class IngestService:
     def _close(self) -> None:
         if self._publisher is not None:
             self._publisher.close()
-            # ZeroMQ would remove the socket file in a thread of its own that the process does not wait for.
-            Path(self._media_endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
         if self._control is not None:
             self._control.close()
 

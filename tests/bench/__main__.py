@@ -68,7 +68,10 @@ def main() -> int:
     """Runs the benchmark and gives the exit status."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory(prefix="cctv3-bench-") as folder:
-        report = asyncio.run(measure(arguments, Path(folder)))
+        try:
+            report = asyncio.run(measure(arguments, Path(folder)))
+        except KeyboardInterrupt:
+            return 130
     print(report.text())
     if arguments.json:
         report.write_json(arguments.json)

@@ -28,8 +28,8 @@ def _payloads(nal: bytes) -> list[bytes]:
     return [bytes((indicator, flag | kind)) + part for flag, part in zip(flags, parts, strict=True)]
 
 
-def interleaved(unit: clip.Unit, timestamp: int, sequence: int) -> tuple[bytes, int]:
-    """One access unit as interleaved frames on channel 0, and the next sequence number."""
+def interleaved(unit: clip.Unit, timestamp: int, sequence: int) -> list[bytes]:
+    """One access unit as interleaved frames on channel 0, one for each packet."""
     payloads = [payload for nal in unit for payload in _payloads(nal)]
     frames = []
     for position, payload in enumerate(payloads):
@@ -37,9 +37,9 @@ def interleaved(unit: clip.Unit, timestamp: int, sequence: int) -> tuple[bytes, 
         header = pack(
             "!BBHII", 0x80, marker | _PAYLOAD_TYPE, sequence & 0xFFFF, timestamp & 0xFFFF_FFFF, _SSRC
         )
-        frames += [b"$\0", pack("!H", 12 + len(payload)), header, payload]
+        frames.append(b"$\0" + pack("!H", 12 + len(payload)) + header + payload)
         sequence += 1
-    return b"".join(frames), sequence
+    return frames
 
 
 def _description(units: list[clip.Unit], url: str) -> str:
@@ -71,8 +71,10 @@ async def main(clip_file: Path, port: int) -> None:
 
         def publish(number: int, unit: clip.Unit, _now_ns: int) -> None:
             nonlocal sequence
-            data, sequence = interleaved(unit, number * pacing.TICKS, sequence)
-            writer.write(data)
+            frames = interleaved(unit, number * pacing.TICKS, sequence)
+            sequence += len(frames)
+            for frame in frames:  # each written by itself, as cameras do
+                writer.write(frame)
 
         try:
             while True:

@@ -119,7 +119,9 @@ async def test_an_endless_chunked_body_is_cut(system: System) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("camera", ["nowhere", "..%2F..%2Fetc%2Fpasswd", "front%0d%0aX-Evil:1", "%00", "a" * 200])
+@pytest.mark.parametrize(
+    "camera", ["nowhere", "..%2F..%2Fetc%2Fpasswd", "front%0d%0aX-Evil:1", "%00", "a" * 200]
+)
 async def test_unknown_cameras(system: System, camera: str) -> None:
     response = await system.client.post(
         aiohttp.client.URL(f"{system.url}/whep/{camera}", encoded=True),

@@ -81,8 +81,9 @@ class FaultyCamera:
                         writer.write(data.replace(b"{cseq}", cseq))
                         await writer.drain()
                     case Drip(data, size):
+                        data = data.replace(b"{cseq}", cseq)
                         for at in range(0, len(data), size):
-                            writer.write(data.replace(b"{cseq}", cseq)[at : at + size])
+                            writer.write(data[at : at + size])
                             await writer.drain()
                             await asyncio.sleep(0)
                     case Hang():
