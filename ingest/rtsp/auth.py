@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from common.errors import ConfigError
@@ -43,7 +44,7 @@ def _split(value: str) -> list[tuple[str, str]]:
     """Scheme and parameters of each challenge in one header; commas inside quotes do not count."""
     masked = re.sub(r'"(?:[^"\\]|\\.)*"', lambda quoted: "_" * len(quoted[0]), value)
     starts = [match.start(1) for match in _CHALLENGE.finditer(masked)]
-    pieces = [value[start:end] for start, end in zip(starts, [*starts[1:], len(value)], strict=True)]
+    pieces = [value[start:end] for start, end in pairwise([*starts, len(value)])]
     return [(piece.split(None, 1)[0].rstrip(",").lower(), piece) for piece in pieces]
 
 

@@ -58,6 +58,7 @@ class RtspParser:
         self._searched = 0
         self._garbage_run = 0
         self._in_step = False
+        self._lost = False
 
     def feed(self, data: bytes | memoryview) -> None:
         """Adds octets as they came from the network."""
@@ -73,6 +74,10 @@ class RtspParser:
         position = 0
         try:
             while position < end:
+                if self._lost:
+                    position = self._search(position)
+                    if self._lost:
+                        break
                 if buffer[position] == _DOLLAR and self._in_step:
                     # The path of nearly all octets: kept short.
                     if position + 4 > end:
@@ -107,9 +112,8 @@ class RtspParser:
                         continue
                     if len(head) < _LONGEST_START and any(start.startswith(head) for start in _STARTS):
                         break
-                position, found = self._pass_garbage(position)
-                if not found:
-                    break
+                self._lose_step(position)
+                position += 1
         finally:
             del buffer[:position]
         return messages
@@ -134,32 +138,40 @@ class RtspParser:
         body = bytes(buffer[match.end() : match.end() + length])
         return match.end() + length - position, _build(lines[0], headers, body)
 
-    def _pass_garbage(self, position: int) -> tuple[int, bool]:
-        """Where the next message may start, and whether one was found there."""
-        buffer = self._buffer
+    def _lose_step(self, position: int) -> None:
+        """What is at `position` begins no message."""
         if not self._in_step:
-            start = shown(bytes(buffer[position : position + 40]).decode("ascii", "replace"))
+            start = shown(bytes(self._buffer[position : position + 40]).decode("ascii", "replace"))
             raise RtspError(
                 f"what listens at the camera's address does not speak RTSP, it says {start!r}; "
                 "check host and port"
             )
+        self._lost = True
+        self._passed(1)
+
+    def _search(self, position: int) -> int:
+        """Where the next message starts; while none is there, still lost, where to search on."""
+        buffer = self._buffer
         begin = position
-        found = False
-        while not found:
-            match = _RESYNC.search(buffer, position + 1)
-            if match is None:
-                # The end may be the beginning of a start.
-                position = max(position + 1, len(buffer) - _LONGEST_START + 1)
-                break
+        while match := _RESYNC.search(buffer, position):
             position = match.start()
-            found = buffer[position] != _DOLLAR or self._plausible_frame(position)
-            if not found and position + 5 > len(buffer):
+            if buffer[position] != _DOLLAR or self._plausible_frame(position):
+                self._lost = False
                 break
-        self.garbage_bytes += position - begin
-        self._garbage_run += position - begin
+            if position + 5 > len(buffer):
+                break
+            position += 1
+        else:
+            # The last octets may be the beginning of a start.
+            position = max(position, len(buffer) - _LONGEST_START + 1)
+        self._passed(position - begin)
+        return position
+
+    def _passed(self, count: int) -> None:
+        self.garbage_bytes += count
+        self._garbage_run += count
         if self._garbage_run > MAX_GARBAGE_BYTES:
             raise RtspError(f"camera sends {self._garbage_run} octets that are neither RTSP nor RTP in RTSP")
-        return position, found
 
     def _plausible_frame(self, position: int) -> bool:
         """True for a `$` with a channel in use and the version bits of RTP and RTCP."""

@@ -86,6 +86,8 @@ async def run(
                 await asyncio.sleep(SETTLE_S)
                 signaling.reports.clear()
                 step = await meter.step(viewers, seconds)
+                if signaling.ended:
+                    raise RuntimeError(f"the worker ended sessions meanwhile: {signaling.ended[:3]}")
                 reports = signaling.reports or [WorkerReport(WORKER, 0, 0.0, 0.0, 0.0, dropped)]
                 yield dataclasses.replace(
                     step,

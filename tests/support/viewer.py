@@ -8,13 +8,9 @@ hands over whole trains of packets (UDP_GRO, udp(7)), so that one process holds 
 import asyncio
 import contextlib
 import secrets
-import socket
-import struct
-import time
 from collections.abc import Callable
 
 import pylibsrtp
-from aioice import stun
 
 from common.rtp import (
     KeyframeRequest,
@@ -30,22 +26,15 @@ from common.rtp import (
     serialize_rtcp,
 )
 from tests.support import viewer_dtls, viewer_sdp
+from tests.support.viewer_ice import IceAgent
 from tests.support.viewer_rtp import Depacketizer, ReceivedUnit, Reception, Totals
+from tests.support.viewer_socket import buffer, open_socket, read
 
-_UDP_GRO = 104
-_SO_TIMESTAMPNS = 35
-_SO_RCVBUFFORCE = 33
-_RECEIVE_BUFFER = 4 << 20
-_TIMESPEC = struct.Struct("=qq")
-_INT = struct.Struct("=i")
-_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size) + socket.CMSG_SPACE(_INT.size)
 _MAX_READS = 64
 
 CHECK_INTERVAL_S = 0.1
 CONSENT_INTERVAL_S = 5.0  # RFC 7675 section 5.1
 REPORT_INTERVAL_S = 1.0
-
-_buffer = bytearray(1 << 16)  # shared: one thread, and no datagram outlives its callback
 
 
 class ViewerClosed(Exception):
@@ -68,8 +57,6 @@ class Viewer:
         profiles: str = viewer_dtls.BROWSER_PROFILES,
         require_server: bool = True,
     ) -> None:
-        self.ufrag = secrets.token_hex(2)
-        self.pwd = secrets.token_hex(12)
         self.ssrc = secrets.randbits(31) + 1
         self.reception = Reception()
         self.answer: viewer_sdp.Answer | None = None
@@ -79,8 +66,6 @@ class Viewer:
         self.sender_reports: list[SenderReport] = []
         self.rtcp: list[RtcpPacket] = []
         self.faults: list[Exception] = []
-        self.consents = 0
-        "Connectivity and consent checks that were answered."
         self.closed_by_peer = False
         self._decrypt = decrypt
         self._setup = setup
@@ -90,13 +75,11 @@ class Viewer:
         self._changed = asyncio.Event()
         self._depacketizer = Depacketizer()
         self._dtls: viewer_dtls.DtlsClient | None = None
-        self._remote: tuple[str, int] | None = None
-        self._checks: dict[bytes, tuple[str, int]] = {}
-        self._tie_breaker = secrets.randbits(64)
+        self._ice = IceAgent()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._last_report = (0, 0.0)
         self._lost_reported = (0, 0)
-        self._socket = _open_socket(host)
+        self._socket = open_socket(host)
         self._loop.add_reader(self._socket, self._readable)
 
     @property
@@ -108,13 +91,18 @@ class Viewer:
     @property
     def remote(self) -> tuple[str, int] | None:
         """The server's address, once a check was answered."""
-        return self._remote
+        return self._ice.selected
+
+    @property
+    def consents(self) -> int:
+        """Connectivity and consent checks that the server answered."""
+        return self._ice.answered
 
     def offer(self, *, with_candidate: bool = True) -> str:
         """The SDP offer; browsers leave the candidate out and trickle it."""
         return viewer_sdp.offer(
-            self.ufrag,
-            self.pwd,
+            self._ice.ufrag,
+            self._ice.pwd,
             viewer_dtls.fingerprint(),
             setup=self._setup,
             candidate=self.address if with_candidate else None,
@@ -128,18 +116,20 @@ class Viewer:
         self.answer = answer = viewer_sdp.parse_answer(sdp)
         if self._require_server:
             answer.require_server()
+        self._ice.set_remote(answer.ice_ufrag, answer.ice_pwd)
         async with asyncio.timeout(deadline_s):
-            while self._remote is None:
+            while self.remote is None:
                 for candidate in answer.candidates:
                     if candidate.transport == "udp" and "." in candidate.host:
-                        self._check((candidate.host, candidate.port))
+                        address = (candidate.host, candidate.port)
+                        self._socket.sendto(self._ice.check(address), address)
                 with contextlib.suppress(TimeoutError):
-                    await self.until(lambda: self._remote is not None, CHECK_INTERVAL_S)
+                    await self.until(lambda: self.remote is not None, CHECK_INTERVAL_S)
             self._dtls = viewer_dtls.DtlsClient(answer.fingerprints, self._profiles)
             self._dtls.start()
             self._flush_dtls()
             await self.until(lambda: self.srtp is not None, deadline_s)
-        self._every("consent", CONSENT_INTERVAL_S, lambda: self._check(self._remote))
+        self._every("consent", CONSENT_INTERVAL_S, self._consent)
         self._every("report", REPORT_INTERVAL_S, self._report)
 
     async def until(self, condition: Callable[[], bool], deadline_s: float = 5.0) -> None:
@@ -173,7 +163,7 @@ class Viewer:
 
     def send_raw(self, datagram: bytes) -> None:
         """Sends octets as they are to the server; a test's own mischief too."""
-        if self._remote is None:
+        if self.remote is None:
             raise ViewerClosed("no server address is known yet")
         # A refused port shows as an error of a later call; a full socket is loss, as on any network.
         with contextlib.suppress(OSError):
@@ -203,49 +193,25 @@ class Viewer:
         # Spread over the interval, as independent browsers are.
         self._timers[name] = self._loop.call_later(interval_s * secrets.randbelow(1000) / 1000, fire)
 
-    def _check(self, address: tuple[str, int] | None) -> None:
-        assert self.answer is not None and address is not None
-        request = stun.Message(
-            message_method=stun.Method.BINDING,
-            message_class=stun.Class.REQUEST,
-            attributes={
-                "USERNAME": f"{self.answer.ice_ufrag}:{self.ufrag}",
-                "PRIORITY": 0x6E7F1EFF,
-                "ICE-CONTROLLING": self._tie_breaker,
-                "USE-CANDIDATE": None,
-            },
-        )
-        request.add_message_integrity(self.answer.ice_pwd.encode())
-        if len(self._checks) > 200:
-            self._checks.clear()
-        self._checks[request.transaction_id] = address
-        if self._remote is None:
-            self._socket.sendto(bytes(request), address)
-        else:
-            self.send_raw(bytes(request))
+    def _consent(self) -> None:
+        assert self.remote is not None
+        self.send_raw(self._ice.check(self.remote))
 
     def _readable(self) -> None:
         take = self.reception.take
         counting = not self._decrypt
         try:
             for _ in range(_MAX_READS):
-                length, ancillary, _flags, address = self._socket.recvmsg_into((_buffer,), _ANCILLARY)
+                length, size, received_ns, source = read(self._socket)
                 if not length:
                     continue
-                size, received_ns = length, 0
-                for _level, kind, data in ancillary:
-                    if kind == _UDP_GRO:
-                        size = _INT.unpack_from(data)[0]
-                    elif kind == _SO_TIMESTAMPNS:
-                        seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-                        received_ns = seconds * 1_000_000_000 + nanoseconds
                 for at in range(0, length, size):
                     end = at + size if at + size < length else length
                     # RFC 7983 section 7; RFC 5761 section 4 for RTCP.
-                    if counting and 127 < _buffer[at] < 192 and not 191 < _buffer[at + 1] < 224:
-                        take(_buffer, at, end, received_ns)
+                    if counting and 127 < buffer[at] < 192 and not 191 < buffer[at + 1] < 224:
+                        take(buffer, at, end, received_ns)
                     else:
-                        self._datagram(bytes(_buffer[at:end]), address, received_ns or time.time_ns())
+                        self._datagram(bytes(buffer[at:end]), source, received_ns)
                 if self._socket.fileno() < 0:
                     return
         except BlockingIOError:
@@ -278,34 +244,12 @@ class Viewer:
             self.faults.append(exc)
 
     def _stun(self, data: bytes, address: tuple[str, int]) -> None:
-        assert self.answer is not None
-        message = stun.parse_message(data)
-        if message.message_class == stun.Class.REQUEST:  # of an agent that is not ICE-lite
-            if not message.check_message_integrity(self.pwd.encode()):
-                raise viewer_sdp.AnswerError("the server's own check has a wrong MESSAGE-INTEGRITY")
-            response = stun.Message(
-                message_method=stun.Method.BINDING,
-                message_class=stun.Class.RESPONSE,
-                transaction_id=message.transaction_id,
-                attributes={"XOR-MAPPED-ADDRESS": address},
-            )
-            response.add_message_integrity(self.pwd.encode())
-            self._socket.sendto(bytes(response), address)
-            return
-        asked = self._checks.pop(message.transaction_id, None)
-        if message.message_class != stun.Class.RESPONSE or asked is None:
-            return
-        if not message.check_message_integrity(self.answer.ice_pwd.encode()):
-            raise viewer_sdp.AnswerError("answer to a check has a wrong MESSAGE-INTEGRITY")
-        # RFC 8445 section 7.2.5.2.1: the answer has to come from where the check went.
-        if asked != address:
-            return
-        if message.attributes.get("XOR-MAPPED-ADDRESS", self.address)[1] != self.address[1]:
-            raise viewer_sdp.AnswerError("XOR-MAPPED-ADDRESS is not the viewer's port")
-        self.consents += 1
-        if self._remote is None:
-            self._socket.connect(address)
-            self._remote = address
+        selected = self._ice.selected
+        response = self._ice.feed(data, address, self.address[1])
+        if response:
+            self._socket.sendto(response, address)
+        if selected is None and self._ice.selected is not None:
+            self._socket.connect(self._ice.selected)
 
     def _flush_dtls(self) -> None:
         assert self._dtls is not None
@@ -363,18 +307,3 @@ class Viewer:
             delay_since_last_sr=int((self._loop.time() - at) * 65_536) if last_sr else 0,
         )
         return ReceiverReport(self.ssrc, (block,))
-
-
-def _open_socket(host: str) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setblocking(False)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    # Kernels before 5.0 have no UDP_GRO and give every packet by itself, as without the option.
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.IPPROTO_UDP, _UDP_GRO, 1)
-    sock.bind((host, 0))
-    return sock

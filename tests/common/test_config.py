@@ -1,0 +1,220 @@
+"""Configuration: each mistake is named with file, line, key, value and what is allowed."""
+
+import os
+import stat
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common import config
+from common.config import CameraConfig, Config
+from common.errors import ConfigError, LocalError
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.yaml"
+MINIMAL = "cameras: {door: {url: 'rtsp://cam/a'}}\n"
+
+
+def test_defaults() -> None:
+    assert config.parse(MINIMAL, "f") == Config(
+        cameras=(CameraConfig("door", "rtsp://cam/a", on_demand=False),),
+        http_host="127.0.0.1",
+        http_port=8080,
+        media_port=8189,
+        media_advertise=(),
+        workers=len(os.sched_getaffinity(0)),
+    )
+
+
+def test_everything_said() -> None:
+    text = """\
+cameras:
+  door: {url: rtsp://u:p@cam/a, on_demand: true}
+  2nd_Yard-cam: {url: rtsp://cam/b}
+http: {listen: "[::1]:81"}
+media: {port: 9000, advertise: [203.0.113.7, 10.0.0.1]}
+fanout: {workers: 3}
+"""
+    assert config.parse(text, "f") == Config(
+        cameras=(
+            CameraConfig("door", "rtsp://u:p@cam/a", True),
+            CameraConfig("2nd_Yard-cam", "rtsp://cam/b"),
+        ),
+        http_host="::1",
+        http_port=81,
+        media_port=9000,
+        media_advertise=("203.0.113.7", "10.0.0.1"),
+        workers=3,
+    )
+
+
+def test_example_loads_and_shows_the_defaults() -> None:
+    example = config.load(EXAMPLE)
+    default = Config(cameras=example.cameras, workers=example.workers)
+    assert example == default
+    assert [camera.on_demand for camera in example.cameras] == [False, True]
+    for key in ("cameras", "url", "on_demand", "http", "listen", "media", "port", "advertise", "workers"):
+        assert f"{key}:" in EXAMPLE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", ["f:1: is empty", "cameras"]),
+        ("[]", ["f:1: the file is a sequence", "a mapping"]),
+        ("just text", ["f:1: the file is 'just text'"]),
+        ("http: {}", ["f:1: cameras is missing or empty", "at least one camera"]),
+        ("cameras: {}", ["f:1: cameras is missing or empty"]),
+        ("cameras:\n", ["f:1: cameras is missing or empty"]),
+        ("cameras: [a]", ["f:1: cameras is a sequence", "a mapping"]),
+        ("cameras:\n  door:\n", ["f:2: cameras.door.url is missing", "rtsp://"]),
+        ("cameras:\n  a b: {url: 'rtsp://c'}", ["f:2: cameras.a b is not a usable name", "1 to 48"]),
+        (f"cameras: {{{'n' * 49}: {{}}}}", ["is not a usable name"]),
+        ("cameras:\n  d:\n    url: 7\n", ["f:3: cameras.d.url is '7'", "rtsp://"]),
+        ("cameras: {d: {url: 'http://c'}}", ["cameras.d.url must be a URL of the form rtsp://"]),
+        ("cameras: {d: {url: 'rtsp://c:99999/'}}", ["cameras.d.url has port 99999, 1 to 65535 are allowed"]),
+        ("cameras:\n  d: {url: 'rtsp://c'}\n  d: {url: 'rtsp://e'}", ["f:3: cameras.d is written twice"]),
+        ("cameras: {d: {url: 'rtsp://c', urll: x}}", ["cameras.d.urll is not a known key", "url, on_demand"]),
+        ("cameras: {d: {url: 'rtsp://c', on_demand: perhaps}}", ["on_demand is 'perhaps'", "true or false"]),
+        ("cameras: {d: {url: 'rtsp://c', on_demand: 1}}", ["on_demand is '1'", "true or false"]),
+        (MINIMAL + "http:\n  listen: 8080\n", ["f:3: http.listen is '8080'", "ADDRESS:PORT"]),
+        (MINIMAL + "http:\n  listen: here:8080\n", ["f:3: http.listen", "ADDRESS:PORT"]),
+        (MINIMAL + "http:\n  listen: 127.0.0.1:0\n", ["f:3: http.listen", "ADDRESS:PORT"]),
+        (MINIMAL + "media:\n  port: 65536\n", ["f:3: media.port is '65536'", "1 to 65535"]),
+        (MINIMAL + "media:\n  port: true\n", ["f:3: media.port is 'true'", "1 to 65535"]),
+        (MINIMAL + "media:\n  advertise: 10.0.0.1\n", ["f:3: media.advertise", "a list of IPv4"]),
+        (MINIMAL + "media:\n  advertise: [cam.example]\n", ["f:3: media.advertise", "a list of IPv4"]),
+        (MINIMAL + "media:\n  advertise: [7]\n", ["f:3: media.advertise", "a list of IPv4"]),
+        (
+            MINIMAL + "media: {port: 65535}\nfanout: {workers: 2}",
+            ["media.port 65535 plus 2 workers", "65534"],
+        ),
+        (MINIMAL + "fanout:\n  workers: 0\n", ["f:3: fanout.workers is '0'", "1 to 256"]),
+        (MINIMAL + "fanout:\n  workers: null\n", ["f:3: fanout.workers is 'null'", "1 to 256"]),
+        (MINIMAL + "fanout:\n  workers: {a: 1}\n", ["f:3: fanout.workers is a mapping"]),
+        (MINIMAL + "recording: {}\n", ["f:2: recording is not a known key", "cameras, http, media, fanout"]),
+        ("cameras: {d: {url: 'rtsp://c'}", ["f:", "is not YAML"]),
+        ("a: 1\n---\nb: 2\n", ["f:2: is not YAML"]),
+        ("\tcameras: 1", ["f:1: is not YAML"]),
+        ("cameras: \x00", ["f:1: is not YAML"]),
+        ("? [a]\n: 1\n", ["f:1:", "a key that is not plain text"]),
+        ("? {a: 1}\n: 1\n", ["f:1:", "a key that is not plain text"]),
+        ("cameras: !!python/object/apply:os.system [x]", ["f:1: cameras is a sequence"]),
+        (MINIMAL + "media:\n  port: !!python/name:os.system x\n", ["f:3: media.port"]),
+        (MINIMAL + "media:\n  port: !!int x\n", ["f:3: media.port"]),
+        (MINIMAL + "media:\n  port: !!timestamp 2020-99-99\n", ["f:3: media.port"]),
+        (MINIMAL + "media:\n  port: 2020-13-45\n", ["f:3: media.port"]),
+        ("cameras: *nowhere", ["f:1: is not YAML"]),
+    ],
+)
+def test_mistakes_are_named(text: str, says: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, "f")
+    for part in says:
+        assert part in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cameras: {d: {url: 'rtsp://u:s3cret@cam:99999/'}}",
+        "cameras: {d: {url: 'http://u:s3cret@cam/'}}",
+        "cameras: {d: {url: 'rtsp://u:s3cret@'}}",
+        "cameras: {d: {url: ['rtsp://u:s3cret@cam/']}}",
+        "cameras: {d: {url: 'rtsp://u:s3cret@cam/', on_demand: 'rtsp://u:s3cret@cam/'}}",
+        "cameras: {d: 'rtsp://u:s3cret@cam/'}",
+        "cameras: {'rtsp://u:s3cret@cam/': {}}",
+        "cameras: 'rtsp://u:s3cret@cam/'",
+        "rtsp://u:s3cret@cam/",
+        "'rtsp://u:s3cret@cam/': 1",
+        'cameras: {d: {url: "rtsp://u:s3cret@cam/\\z"}}',
+        "cameras: {d: {url: rtsp://u:s3cret@cam/",
+        "cameras: {d: {url: 'rtsp://cam/', 'rtsp://u:s3cret@cam/': 1}}",
+    ],
+)
+def test_no_mistake_shows_a_password(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text, "f")
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None or "s3cret" not in str(caught.value.__cause__)
+
+
+def test_aliases_and_anchors_are_plain_yaml() -> None:
+    text = "cameras:\n  a: &one {url: 'rtsp://cam/a'}\n  b: *one\n"
+    assert [camera.url for camera in config.parse(text, "f").cameras] == ["rtsp://cam/a"] * 2
+
+
+def test_aliases_cannot_blow_up() -> None:
+    levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    with pytest.raises(ConfigError):
+        config.parse(f"l0: &l0 [x]\n{levels}{MINIMAL}media: {{advertise: *l11}}\n", "f")
+    with pytest.raises(ConfigError):
+        config.parse(f"cameras: {{d: {{url: 'rtsp://c'}}}}\nmedia: {{advertise: &a [*a]}}\n", "f")
+
+
+def test_deep_nesting_is_an_error() -> None:
+    with pytest.raises(ConfigError):
+        config.parse("cameras: " + "[" * 20_000, "f")
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_configuration_or_an_error(text: str) -> None:
+    for candidate in (text, f"cameras:\n  d: {{url: {text}}}", f"{MINIMAL}media:\n  port: {text}\n"):
+        try:
+            config.parse(candidate, "f")
+        except ConfigError:
+            continue
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        config.load(tmp_path)
+    bad = tmp_path / "latin1.yaml"
+    bad.write_bytes(b"cameras: \xe4")
+    with pytest.raises(ConfigError, match="is not UTF-8 at byte 9"):
+        config.load(bad)
+    huge = tmp_path / "huge.yaml"
+    huge.write_bytes(b"#" * (config.MAX_CONFIG_BYTES + 1))
+    with pytest.raises(ConfigError, match="at most"):
+        config.load(huge)
+
+
+def test_each_process_gets_its_part_only(tmp_path: Path) -> None:
+    cameras = (CameraConfig("a", "rtsp://u:pA@cam/"), CameraConfig("b", "rtsp://u:pB@cam/", True))
+    whole = Config(cameras=cameras, http_host="0.0.0.0", media_advertise=("10.0.0.1",), workers=2)
+    config.store_resolved(whole, tmp_path / "run")
+    files = {path.name: path for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert sorted(files) == ["a.json", "b.json", "system.json"]
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files.values())
+    assert "rtsp" not in files["system.json"].read_text()
+    assert "pB" not in files["a.json"].read_text()
+    assert config.load_camera(tmp_path / "run", "b") == cameras[1]
+    system = config.load_system(tmp_path / "run")
+    assert (system.cameras, system.media_loopback, system.media_advertise) == (
+        ("a", "b"),
+        False,
+        ("10.0.0.1",),
+    )
+    assert not {field.name for field in fields(system)} & {"url", "urls"}
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("localhost", True), ("::1", True), ("0.0.0.0", False)])
+def test_loopback_is_offered_with_a_page_on_loopback(host: str, loopback: bool) -> None:
+    assert Config(cameras=(), http_host=host).http_on_loopback == loopback
+
+
+def test_missing_and_broken_resolved_files(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="make run"):
+        config.load_system(tmp_path)
+    (tmp_path / "system.json").write_text("{")
+    with pytest.raises(LocalError, match=r"system\.json"):
+        config.load_system(tmp_path)
+
+
+def test_repr_shows_no_url() -> None:
+    assert "s3cret" not in repr(config.parse("cameras: {d: {url: 'rtsp://u:s3cret@c'}}", "f"))
