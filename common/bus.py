@@ -67,12 +67,15 @@ class _Socket:
         try:
             self._socket.bind(endpoint)
         except zmq.ZMQError as exc:
+            self._socket.close()
             raise LocalError(f"cannot bind {endpoint}: {exc.strerror}") from exc
         if endpoint.startswith("ipc://"):
             self._file = Path(endpoint.removeprefix("ipc://"))
 
     def _look_again(self) -> None:
-        if self._again is None and self._fd is not None:
+        if (
+            self._again is None and self._fd is not None and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN  # type: ignore[operator]
+        ):
             self._again = self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:

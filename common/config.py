@@ -120,7 +120,9 @@ class _Section:
 
     def fail(self, node: Any, path: str, problem: str, allowed: str) -> NoReturn:
         line = node.start_mark.line + 1
-        raise ConfigError(f"{self._source}:{line}: {path or 'the file'} {problem}; allowed: {allowed}")
+        # A key may be anything: a URL with a password, lines of text.
+        where = "".join(character if character.isprintable() else "?" for character in redact(path)[:120])
+        raise ConfigError(f"{self._source}:{line}: {where or 'the file'} {problem}; allowed: {allowed}")
 
     def names(self) -> list[tuple[str, Any]]:
         """The keys that are left, each with its node for errors."""
@@ -161,7 +163,13 @@ def _plain(node: Any) -> Any:
     import yaml
 
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item) for item in node.value]
+        return [_plain_scalar(item) for item in node.value]
+    return _plain_scalar(node)
+
+
+def _plain_scalar(node: Any) -> Any:
+    import yaml
+
     if not isinstance(node, yaml.ScalarNode):
         raise ValueError
     try:
@@ -214,7 +222,7 @@ def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
 
 
 def _addresses(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError
     # A DNS name as candidate breaks Firefox, so only addresses are taken.
     return tuple(str(ipaddress.IPv4Address(item)) for item in value)
@@ -231,6 +239,8 @@ def parse(text: str, source: str) -> Config:
         line = mark.line + 1 if mark else 1
         problem = getattr(exc, "problem", None) or getattr(exc, "reason", "unreadable")
         raise ConfigError(f"{source}:{line}: is not YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}:1: is nested too deeply to be read") from None
     if node is None:
         raise ConfigError(f"{source}:1: is empty; at least `cameras` is needed")
     root = _Section(source, node, "")
@@ -241,7 +251,7 @@ def parse(text: str, source: str) -> Config:
             if not CAMERA_NAME.fullmatch(name):
                 listed.fail(
                     key_node,
-                    f"cameras.{name[:60]}",
+                    f"cameras.{name}",
                     "is not a usable name",
                     "1 to 48 letters, digits, '-' and '_', a letter or digit first",
                 )

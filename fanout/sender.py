@@ -134,11 +134,11 @@ class RtpSender:
         self.dropped_frames += frames
 
     def report(self, now_ns: int, cname: str) -> bytes | None:
-        """Sender report and CNAME (RFC 3550 sections 6.4.1, 6.5); None before the first unit.
+        """Sender report and CNAME (RFC 3550 sections 6.4.1, 6.5); None before the first packet.
 
         NTP and RTP time name the same moment of the camera's clock, so audio and video play in step.
         """
-        if self._last_timestamp is None:
+        if self._last_timestamp is None or not self.packets:
             return None
         elapsed = (now_ns - self._last_capture_ns) * VIDEO_CLOCK_RATE // 1_000_000_000
         timestamp = (self._last_timestamp + elapsed + self._timestamp_offset) & 0xFFFF_FFFF

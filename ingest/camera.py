@@ -18,8 +18,6 @@ from ingest.stream import VideoStream
 
 log = logging.getLogger(__name__)
 
-TICK_S = 1.0
-
 # Which state may follow which.
 TRANSITIONS: dict[CameraState, frozenset[CameraState]] = {
     "idle": frozenset({"connecting"}),
@@ -33,6 +31,8 @@ TRANSITIONS: dict[CameraState, frozenset[CameraState]] = {
 class Timing:
     """How patient to be, in seconds."""
 
+    tick_s: float = 1.0
+    "How often deadlines and watchdogs are looked at."
     first_backoff_s: float = 0.5
     max_backoff_s: float = 30.0
     stable_after_s: float = 10.0
@@ -161,7 +161,7 @@ class Camera:
         try:
             next_report = 0.0
             while not connection.ended.done():
-                await asyncio.wait({connection.ended}, timeout=TICK_S)
+                await asyncio.wait({connection.ended}, timeout=self._timing.tick_s)
                 now = self._clock.monotonic_s()
                 connection.tick()
                 self._watch(now)

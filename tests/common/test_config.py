@@ -95,6 +95,7 @@ def test_example_loads_and_shows_the_defaults() -> None:
         (MINIMAL + "fanout:\n  workers: null\n", ["f:3: fanout.workers is 'null'", "1 to 256"]),
         (MINIMAL + "fanout:\n  workers: {a: 1}\n", ["f:3: fanout.workers is a mapping"]),
         (MINIMAL + "recording: {}\n", ["f:2: recording is not a known key", "cameras, http, media, fanout"]),
+        (MINIMAL + '"two\\nlines": 1\n', ["f:2: two?lines is not a known key"]),
         ("cameras: {d: {url: 'rtsp://c'}", ["f:", "is not YAML"]),
         ("a: 1\n---\nb: 2\n", ["f:2: is not YAML"]),
         ("\tcameras: 1", ["f:1: is not YAML"]),
@@ -152,7 +153,7 @@ def test_aliases_cannot_blow_up() -> None:
     with pytest.raises(ConfigError):
         config.parse(f"l0: &l0 [x]\n{levels}{MINIMAL}media: {{advertise: *l11}}\n", "f")
     with pytest.raises(ConfigError):
-        config.parse(f"cameras: {{d: {{url: 'rtsp://c'}}}}\nmedia: {{advertise: &a [*a]}}\n", "f")
+        config.parse("cameras: {d: {url: 'rtsp://c'}}\nmedia: {advertise: &a [*a]}\n", "f")
 
 
 def test_deep_nesting_is_an_error() -> None:

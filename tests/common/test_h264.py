@@ -69,7 +69,7 @@ def test_splits_annex_b() -> None:
 
 
 def test_sps_without_vui_does_not_say_its_reordering() -> None:
-    # Baseline 16x16: profile, flags, level, then ue(0) ue(0) ue(2) ue(1) 0 ue(0) ue(0) 1 0 0 0 and a stop bit.
+    # 16x16: ue(0) ue(0) ue(2) ue(1) 0 ue(0) ue(0) 1 0 0 0 and the stop bit, after profile, flags, level.
     bits = "1" + "1" + "011" + "010" + "0" + "1" + "1" + "1" + "0" + "0" + "0" + "1"
     body = int(bits.ljust(16, "0"), 2).to_bytes(2, "big")
     parsed = h264.parse_sps(bytes((0x67, 66, 0xC0, 30)) + body)

@@ -69,32 +69,34 @@ class FaultyCamera:
         script = self.scripts[min(self.connections, len(self.scripts) - 1)]
         self.connections += 1
         cseq = b"0"
-        # The client may leave whenever it likes.
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            for step in script:
-                match step:
-                    case Read():
-                        request = await _read_request(reader)
-                        self.requests.append(request.decode(errors="replace"))
-                        cseq = _cseq(request)
-                    case Send(data):
-                        writer.write(data.replace(b"{cseq}", cseq))
-                        await writer.drain()
-                    case Drip(data, size):
-                        data = data.replace(b"{cseq}", cseq)
-                        for at in range(0, len(data), size):
-                            writer.write(data[at : at + size])
+        try:
+            # The client may leave whenever it likes.
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                for step in script:
+                    match step:
+                        case Read():
+                            request = await _read_request(reader)
+                            self.requests.append(request.decode(errors="replace"))
+                            cseq = _cseq(request)
+                        case Send(data):
+                            writer.write(data.replace(b"{cseq}", cseq))
                             await writer.drain()
-                            await asyncio.sleep(0)
-                    case Hang():
-                        while await reader.read(4096):
-                            pass
-                    case Reset():
-                        writer.transport.abort()
-                        return
-                    case Close():
-                        break
-        writer.close()
+                        case Drip(data, size):
+                            data = data.replace(b"{cseq}", cseq)
+                            for at in range(0, len(data), size):
+                                writer.write(data[at : at + size])
+                                await writer.drain()
+                                await asyncio.sleep(0)
+                        case Hang():
+                            while await reader.read(4096):
+                                pass
+                        case Reset():
+                            writer.transport.abort()
+                            return
+                        case Close():
+                            break
+        finally:
+            writer.close()
 
 
 async def _read_request(reader: asyncio.StreamReader) -> bytes:

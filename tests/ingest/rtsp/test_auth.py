@@ -16,7 +16,9 @@ NONCE = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
 CNONCE = "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"
 VECTORS = [
     (
-        Challenge("MD5", "http-auth@example.org", NONCE, "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS", True),
+        Challenge(
+            "MD5", "http-auth@example.org", NONCE, "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS", True
+        ),
         'response="8ca523f5e9506fed4657c9700eebdbec"',
     ),
     (

@@ -131,7 +131,9 @@ def test_garbage_is_counted():
 
 PIECES = st.one_of(
     st.binary(max_size=40),
-    st.sampled_from([OK, RTP_FRAME, b"$", b"\r\n", b"RTSP/1.0 ", b"OPTIONS * RTSP/1.0\r\n", b"$\x00\xff\xff"]),
+    st.sampled_from(
+        [OK, RTP_FRAME, b"$", b"\r\n", b"RTSP/1.0 ", b"OPTIONS * RTSP/1.0\r\n", b"$\x00\xff\xff"]
+    ),
     st.text(max_size=20).map(lambda text: b"RTSP/1.0 200 OK\r\n" + text.encode() + b"\r\n\r\n"),
 )
 
