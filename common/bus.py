@@ -73,10 +73,12 @@ class _Socket:
             self._file = Path(endpoint.removeprefix("ipc://"))
 
     def _look_again(self) -> None:
-        if (
-            self._again is None and self._fd is not None and self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN  # type: ignore[operator]
-        ):
-            self._again = self._loop.call_soon(self._drain)
+        if self._again is None and self._fd is not None:
+            # Asking is far cheaper than another turn of the loop for nothing.
+            events = self._socket.getsockopt(zmq.EVENTS)
+            assert isinstance(events, int)
+            if events & zmq.POLLIN:
+                self._again = self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
         if self._again is not None:
