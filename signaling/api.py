@@ -51,5 +51,5 @@ class Api:
         registry = self._broker.registry
         viewers = self._broker.sessions.count_by_camera()
         return web.json_response(
-            [camera_members(registry.status(name), viewers.get(name, 0)) for name in registry.cameras]
+            [camera_members(registry.status(name), viewers[name]) for name in registry.cameras]
         )

@@ -1,8 +1,10 @@
 """Puts the HTTP side together: routes, security headers, limits, and the listening socket."""
 
 import errno
+import logging
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from common.clock import Clock
 from common.errors import LocalError
@@ -25,6 +27,17 @@ SECURITY_HEADERS = {
 LINGER_S = 1.0
 "How long a refused body is thrown away, so that the client gets to read why."
 SHUTDOWN_S = 2.0
+
+
+class _Quiet(logging.Filter):
+    """Drops the traceback that aiohttp logs for each request that is not HTTP: anyone can send those."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_server_log = logging.getLogger("signaling.http")
+_server_log.addFilter(_Quiet())
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -51,6 +64,7 @@ async def listen(app: web.Application, host: str, port: int) -> web.AppRunner:
         app,
         handle_signals=False,
         access_log=None,
+        logger=_server_log,
         shutdown_timeout=SHUTDOWN_S,
         lingering_time=LINGER_S,
         auto_decompress=False,

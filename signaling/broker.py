@@ -110,15 +110,15 @@ class Broker:
 
     def _loads(self) -> list[routing.Load]:
         loads = []
+        # The table is ahead of the workers' last reports by the viewers of the last second.
+        known = self.sessions.count_by_worker() + self._offers
         for worker in self.registry.workers():
-            # The table is ahead of the worker's last report by the viewers of the last second.
-            known = len(self.sessions.of_worker(worker.identity)) + self._offers[worker.identity]
             report = worker.report
             loads.append(
                 routing.Load(
                     worker.identity,
                     cpu=report.cpu if report else 0.0,
-                    viewers=max(known, report.viewers if report else 0),
+                    viewers=max(known[worker.identity], report.viewers if report else 0),
                 )
             )
         return loads

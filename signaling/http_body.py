@@ -5,6 +5,7 @@ import json
 import logging
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from signaling.problems import CONTENT_TYPE, Problem
@@ -30,6 +31,8 @@ async def read_text(request: web.Request, limit: int) -> str:
                     raise too_large
     except TimeoutError:
         raise Problem(408, f"the body did not arrive within {BODY_DEADLINE_S:g} s") from None
+    except (ConnectionError, HttpProcessingError, web.RequestPayloadError):
+        raise Problem(400, "the body broke off or is not framed as HTTP wants") from None
     try:
         return body.decode()
     except UnicodeDecodeError as exc:
@@ -65,8 +68,6 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             405: f"the method is not served here; allowed: {headers.get('Allow', 'none')}",
         }
         return _respond(request, Problem(exc.status, details.get(exc.status, exc.reason), headers=headers))
-    except web.RequestPayloadError:
-        return _respond(request, Problem(400, "the body broke off or is not framed as HTTP wants"))
     except Exception:
         log.exception("! %s %s failed", request.method, request.rel_url.raw_path[:120])
         return _respond(request, Problem(500, "signaling failed; its log says why"))

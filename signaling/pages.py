@@ -1,13 +1,20 @@
 """The viewer page: a fixed set of files, read once at the start, so that no request ever names a path."""
 
 import hashlib
-import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import web
 
 FOLDER = Path(__file__).parent / "web"
+
+# Not from the system's mime.types: a module with the wrong type is not run.
+_TYPES = {
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +28,7 @@ class Pages:
     """The handlers of `/` and the files beside it."""
 
     def __init__(self) -> None:
-        self._pages = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.is_file()}
+        self._pages = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES}
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handlers belong; the page refers to everything relatively."""
@@ -38,5 +45,4 @@ class Pages:
 
 def _read(path: Path) -> _Page:
     body = path.read_bytes()
-    kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-    return _Page(body, kind, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+    return _Page(body, _TYPES[path.suffix], f'"{hashlib.sha256(body).hexdigest()[:16]}"')

@@ -4,6 +4,7 @@ A session belongs to its worker; this table only remembers. It is filled by answ
 signaling by what the workers say in their hello.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -97,9 +98,10 @@ class SessionTable:
         """The sessions that a worker serves."""
         return [session for session in self._sessions.values() if session.worker == worker]
 
-    def count_by_camera(self) -> dict[str, int]:
-        """Viewers of each camera that has any."""
-        counts: dict[str, int] = {}
-        for session in self._sessions.values():
-            counts[session.camera] = counts.get(session.camera, 0) + 1
-        return counts
+    def count_by_camera(self) -> Counter[str]:
+        """Viewers of each camera."""
+        return Counter(session.camera for session in self._sessions.values())
+
+    def count_by_worker(self) -> Counter[str]:
+        """Viewers of each worker."""
+        return Counter(session.worker for session in self._sessions.values())

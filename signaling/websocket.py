@@ -63,12 +63,14 @@ def _hostname(url: str) -> str | None:
 class ViewerSocket:
     """One WebSocket: commands in, answers and ends of sessions out."""
 
-    def __init__(self, broker: Broker, socket: web.WebSocketResponse) -> None:
+    def __init__(
+        self, broker: Broker, socket: web.WebSocketResponse, transport: asyncio.Transport | None
+    ) -> None:
         self._broker = broker
         self._socket = socket
+        self._transport = transport
         self._outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_MESSAGES)
         self._requests: set[asyncio.Task[None]] = set()
-        self._overrun = asyncio.Event()
 
     def session_ended(self, session: str, reason: str) -> None:
         """Tells the viewer; it will ask for a new session."""
@@ -76,7 +78,7 @@ class ViewerSocket:
 
     async def run(self) -> None:
         """Serves the socket until either side ends it."""
-        helpers = [asyncio.ensure_future(self._write()), asyncio.ensure_future(self._drop_when_overrun())]
+        writer = asyncio.ensure_future(self._write())
         try:
             async for message in self._socket:
                 if message.type is WSMsgType.TEXT:
@@ -84,9 +86,9 @@ class ViewerSocket:
                 else:
                     self._error(Problem(400, "messages are JSON text"), Envelope())
         finally:
-            for task in (*helpers, *self._requests):
+            for task in (writer, *self._requests):
                 task.cancel()
-            await asyncio.gather(*helpers, *self._requests, return_exceptions=True)
+            await asyncio.gather(writer, *self._requests, return_exceptions=True)
 
     def _receive(self, text: str) -> None:
         about = Envelope()
@@ -139,7 +141,7 @@ class ViewerSocket:
         try:
             self._outgoing.put_nowait(json.dumps(message | members))
         except asyncio.QueueFull:
-            self._overrun.set()
+            self._drop()
 
     async def _write(self) -> None:
         while True:
@@ -149,10 +151,11 @@ class ViewerSocket:
             except ConnectionError:
                 return  # the reading side ends the socket
 
-    async def _drop_when_overrun(self) -> None:
-        await self._overrun.wait()
-        log.info("= a viewer reads too slowly, its socket is dropped")
-        await self._socket.close(code=1008, message=b"reads too slowly")
+    def _drop(self) -> None:
+        # No closing handshake: it would wait in the same full buffer.
+        if self._transport is not None and not self._transport.is_closing():
+            log.info("= a viewer reads too slowly, its socket is dropped")
+            self._transport.abort()
 
 
 class WebSockets:
@@ -180,7 +183,7 @@ class WebSockets:
         if not socket.can_prepare(request):
             raise Problem(426, "this is a WebSocket endpoint", headers={"Upgrade": "websocket"})
         await socket.prepare(request)
-        viewer = ViewerSocket(self._broker, socket)
+        viewer = ViewerSocket(self._broker, socket, request.transport)
         self._open.add(socket)
         try:
             await viewer.run()

@@ -113,8 +113,8 @@ FAULTS = {
             *until_playing(),
             Send(rtp(1, b"\x06\x05", 0, False)),
             Send(b"".join(rtp(n, b"\x06", 0, False) for n in range(2, 1030))),
-        ]
-        + [Hang()],
+            Hang(),
+        ],
         "1025 NAL units",
     ),
 }
@@ -179,7 +179,7 @@ async def test_unreachable(monkeypatch):
             filler = fillers.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(server.getsockname())
-        async with life("rtsp://127.0.0.1:{}/c".format(server.getsockname()[1])) as alive:
+        async with life(f"rtsp://127.0.0.1:{server.getsockname()[1]}/c") as alive:
             assert "does not answer within 0.1 s; check its address and power" in await alive.error()
 
 
@@ -229,12 +229,11 @@ async def test_released_a_while_after_the_last_subscriber():
     assert [unit.sequence for unit in alive.units] == [0, 1, 2, 4, 5, 6]
 
 
-async def test_teardown_and_receiver_reports():
+async def test_teardown_is_said():
     script = [*until_playing(), Send(VIDEO), Read(), reply(), Close()]
-    async with faulty_camera(script) as server:
-        async with life(server.url) as alive:
-            await alive.live()
-            await asyncio.sleep(0.1)
+    async with faulty_camera(script) as server, life(server.url) as alive:
+        await alive.live()
+        await asyncio.sleep(0.1)
     assert [request.split()[0] for request in server.requests] == [
         "OPTIONS",
         "DESCRIBE",

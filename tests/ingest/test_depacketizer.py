@@ -39,7 +39,7 @@ def stap_a(*nals):
 
 
 def run(packets, sets=(SPS, PPS), depacketizer=None):
-    """Feeds (timestamp, payload, *MARK or LOSS); gives (timestamp, keyframe, gap, nals) and when each came."""
+    """Feeds (timestamp, payload, *MARK or LOSS); gives each picture with the index of its last packet."""
     depacketizer = depacketizer or Depacketizer(sets)
     found = []
     for index, (timestamp, payload, *flags) in enumerate(packets):
@@ -103,8 +103,10 @@ CASES = {
         [(0, True, True, [SPS, PPS, IDR]), (1, False, False, [SLICE])],
     ),
     "marker on every NAL unit": (
-        [(0, SPS, MARK), (0, PPS, MARK), (0, IDR, MARK), (0, IDR_REST, MARK), (1, SLICE, MARK)]
-        + [(1, SLICE_REST, MARK), (2, SLICE, MARK), (2, SLICE_REST, MARK), (3, SLICE)],
+        [
+            *((0, SPS, MARK), (0, PPS, MARK), (0, IDR, MARK), (0, IDR_REST, MARK), (1, SLICE, MARK)),
+            *((1, SLICE_REST, MARK), (2, SLICE, MARK), (2, SLICE_REST, MARK), (3, SLICE)),
+        ],
         [
             (0, True, True, [SPS, PPS, IDR, IDR_REST]),
             (1, False, False, [SLICE, SLICE_REST]),

@@ -1,4 +1,4 @@
-"""A signaling side over the real bus and real HTTP, with small workers and ingests that answer from memory."""
+"""Signaling over the real bus and real HTTP, with small workers and ingests that answer from memory."""
 
 import asyncio
 import dataclasses
@@ -35,7 +35,10 @@ OFFER = (
     "a=ice-pwd:0123456789012345678901\r\na=mid:0\r\na=recvonly\r\na=rtpmap:96 H264/90000\r\n"
 )
 ANSWER = "v=0\r\no=- 3 4 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=ice-lite\r\n"
-FRAGMENT = "a=ice-ufrag:vwr1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
+FRAGMENT = (
+    "a=ice-ufrag:vwr1\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:0\r\n"
+    "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n"
+)
 
 
 async def eventually(condition: Callable[[], object]) -> None:

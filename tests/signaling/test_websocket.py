@@ -1,6 +1,7 @@
 """The WebSocket over real HTTP and the real bus."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -184,6 +185,26 @@ async def test_a_socket_that_goes_away_drops_its_offers(system: System) -> None:
         await eventually(system.worker.offers)
     session = system.worker.offers()[0].session
     await eventually(lambda: CloseRequest(session) in system.worker.requests)
+
+
+async def test_a_viewer_who_does_not_read_is_dropped(system: System) -> None:
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", system.port))
+        _, writer = await asyncio.open_connection(sock=raw, limit=4096)
+        writer.write(
+            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        nonsense = b"\x81\x81\0\0\0\0x" * 1000  # masked text frames of one letter
+        with pytest.raises(ConnectionError):
+            while True:
+                writer.write(nonsense)
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.close()
+    assert (await system.post()).status == 201
 
 
 @pytest.mark.parametrize(

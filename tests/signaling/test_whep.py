@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from signaling_support import ANSWER, FRAGMENT, OFFER, System, eventually, started
 
 from common.messages import CandidateRequest, CloseRequest, Refused
-from signaling_support import ANSWER, FRAGMENT, OFFER, System, eventually, started
 
 PATCH_TYPE = "application/trickle-ice-sdpfrag"
 

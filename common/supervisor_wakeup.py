@@ -1,0 +1,47 @@
+"""An extension that supervisord loads (supervisord.conf): it sees at once that a program has ended.
+
+By itself supervisord looks once a second, so a dead program would start again up to a second late, and
+ending a hundred cameras, one after the other, would take a minute.
+"""
+
+import signal
+import socket
+from typing import Any
+
+
+class _Signals:
+    """The reading end of a socket that gets an octet for every signal; in supervisord's poll set."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        # supervisord starts programs before it collects the dead, so it has to come round once more.
+        if any(self._reader.recv(4096)):
+            self._writer.send(b"\0")
+
+    def handle_error(self) -> None:
+        raise
+
+
+class _NoCalls:
+    """The extension point is meant for XML-RPC calls; there are none."""
+
+
+def install(supervisord: Any) -> _NoCalls:
+    """Called by supervisord when it opens its sockets."""
+    signals = _Signals()
+    supervisord.options.get_socket_map()[signals.fileno()] = signals
+    return _NoCalls()
