@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.access_unit import AccessUnit
 from common.clock import Clock
@@ -44,6 +44,16 @@ class Timing:
     "On demand: after the last subscriber."
     report_every_s: float = 5.0
     "RTCP receiver reports (RFC 3550 section 6.2)."
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What was wrong with the data of a camera that goes on all the same, counted."""
+
+    lost: int = 0
+    damaged: int = 0
+    malformed: int = 0
+    garbage: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class Camera:
         self._backoff_s = self._timing.first_backoff_s
         self._playing_since: float | None = None
         self._last_packet_at = 0.0
+        self._told_faults = Faults()
         self._last_keyframe_at = 0.0
         if not on_demand:
             self._wanted.set()
@@ -156,6 +167,7 @@ class Camera:
     async def run_once(self) -> None:
         """One attempt: connect, play, watch until it fails; raises CctvError saying why."""
         self._playing_since = None
+        self._told_faults = replace(self._told_faults, garbage=0)
         self._set("connecting", self.error)
         connection = await connect(self._url, self._clock, self._on_event)
         try:
@@ -164,6 +176,7 @@ class Camera:
                 await asyncio.wait({connection.ended}, timeout=self._timing.tick_s)
                 now = self._clock.monotonic_s()
                 connection.tick()
+                self._tell_faults(connection.session.garbage_bytes)
                 self._watch(now)
                 if now >= next_report:
                     next_report = now + self._timing.report_every_s
@@ -177,6 +190,23 @@ class Camera:
         report = self._stream.receiver_report(now) if self._playing_since is not None else None
         if report is not None:
             connection.send_rtcp(report)
+
+    def _tell_faults(self, garbage: int) -> None:
+        """Says what was lost since the last tick in one line, never per packet."""
+        stream, told = self._stream, self._told_faults
+        faults = Faults(stream.lost_packets, stream.damaged, stream.malformed, garbage)
+        if faults == told:
+            return
+        self._told_faults = faults
+        log.warning(
+            "! camera %s: %d RTP packets lost, %d malformed; %d access units damaged; "
+            "%d octets between messages that are neither RTSP nor RTP",
+            self._name,
+            faults.lost - told.lost,
+            faults.malformed - told.malformed,
+            faults.damaged - told.damaged,
+            faults.garbage - told.garbage,
+        )
 
     def _watch(self, now: float) -> None:
         """Raises CameraError for a camera that is connected and shows nothing."""

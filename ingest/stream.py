@@ -51,6 +51,7 @@ class VideoStream:
         self._sps: bytes | None = None
         self._timeline = Timeline()
         self._lost_before = 0
+        self._damaged_before = 0
         self._track: VideoTrack | None = None
         self._reception: Reception | None = None
         self._depacketizer: Depacketizer | None = None
@@ -60,9 +61,15 @@ class VideoStream:
         """Missing RTP sequence numbers, over all connections."""
         return self._lost_before + (self._reception.lost if self._reception else 0)
 
+    @property
+    def damaged(self) -> int:
+        """Access units dropped because a part was missing or broken, over all connections."""
+        return self._damaged_before + (self._depacketizer.damaged if self._depacketizer else 0)
+
     def restart(self, track: VideoTrack, own_ssrc: int, cname: str) -> None:
         """A new connection plays `track`; reports about it are signed with `own_ssrc` and `cname`."""
         self._lost_before = self.lost_packets
+        self._damaged_before = self.damaged
         self._track = track
         self._reception = Reception(VIDEO_CLOCK_RATE, own_ssrc, cname)
         self._depacketizer = Depacketizer(track.parameter_sets)
@@ -91,6 +98,7 @@ class VideoStream:
                 continue
             if arrival is Arrival.RESTARTED:
                 units += map(self._access_unit, depacketizer.pictures())
+                self._damaged_before += depacketizer.damaged
                 depacketizer = self._depacketizer = Depacketizer(track.parameter_sets)
                 self._timeline.restart()
             depacketizer.push(timestamp, marker, payload, arrival_ns, arrival is Arrival.AFTER_LOSS)

@@ -128,7 +128,7 @@ class RtspParser:
         if match is None:
             self._searched = len(buffer) - position
             return 0, None
-        lines = bytes(buffer[position : match.start()]).decode("utf-8", "replace").splitlines()
+        lines = bytes(buffer[position : match.start()]).decode("utf-8", "replace").split("\n")
         headers = _parse_headers(lines[1:])
         length = _content_length(headers)
         if match.end() + length > len(buffer):
@@ -171,7 +171,7 @@ class RtspParser:
         self.garbage_bytes += count
         self._garbage_run += count
         if self._garbage_run > MAX_GARBAGE_BYTES:
-            raise RtspError(f"camera sends {self._garbage_run} octets that are neither RTSP nor RTP in RTSP")
+            raise RtspError(f"camera sends {self._garbage_run} octets in a row that are neither RTSP nor RTP")
 
     def _plausible_frame(self, position: int) -> bool:
         """True for a `$` with a channel in use and the version bits of RTP and RTCP."""
@@ -181,7 +181,7 @@ class RtspParser:
 
 def _parse_headers(lines: list[str]) -> Headers:
     fields: list[tuple[str, str]] = []
-    for line in lines:
+    for line in map(str.rstrip, lines):
         if line[:1] in " \t" and fields:  # a folded line (RFC 2616 section 2.2)
             name, value = fields[-1]
             fields[-1] = (name, f"{value} {line.strip()}")

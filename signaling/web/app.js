@@ -159,6 +159,7 @@ window.cctv3 = Object.freeze({
   get session() { return player.session; },
   get reconnects() { return player.reconnects; },
   get firstFrameMs() { return player.firstFrameMs; },
+  get pictureAgeMs() { return player.lastFrameAt === null ? null : performance.now() - player.lastFrameAt; },
   get framesDecoded() { return player.latest?.frames ?? 0; },
   get width() { return player.latest?.width ?? 0; },
   get height() { return player.latest?.height ?? 0; },

@@ -113,19 +113,23 @@ export class Player {
     this.#video.srcObject = new MediaStream([track]);
     // Refused only while a browser forbids even muted playing; the element then waits for a click.
     this.#video.play().catch(() => {});
-    const first = () => {
+    const shown = () => {
       if (peer !== this.#peer) return;
+      this.lastFrameAt = performance.now();
+      if (!this.#sawPicture) first();
+      this.#video.requestVideoFrameCallback?.(shown);
+    };
+    const first = () => {
       this.#sawPicture = true;
       this.firstFrameMs ??= performance.now() - this.#wantedAt;
-      this.lastFrameAt = performance.now();
       this.phase = "playing";
       this.problem = "";
       this.#still.hidden = true;
       this.#backoff.reset();
       this.#show();
     };
-    if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(first);
-    else this.#video.addEventListener("loadeddata", first, { once: true });
+    if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(shown);
+    else this.#video.addEventListener("loadeddata", shown, { once: true });
   }
 
   #connectionChanged(peer) {

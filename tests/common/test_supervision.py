@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from common import supervision
@@ -109,6 +111,22 @@ def test_wrong_configuration_starts_nothing(folder: Path) -> None:
     ]
     assert ended.stdout == ""
     assert not folder.exists()
+
+
+async def test_twenty_programs_stop_together_and_an_idle_supervisor_costs_nothing() -> None:
+    cameras = {f"cam{n}": {"url": "rtsp://127.0.0.1:1/", "on_demand": True} for n in range(20)}
+    async with running_system(cameras) as system:
+        supervisor = psutil.Process(system.pid("signaling")).parent()
+        assert supervisor is not None
+        before = sum(supervisor.cpu_times()[:2])
+        await asyncio.sleep(1)
+        assert sum(supervisor.cpu_times()[:2]) - before < 0.3
+        system.kill("ingest-cam7")
+        await system.until(lambda: len(system.pids()) == 22)
+        # supervisord by itself takes most of a second for each of its groups.
+        asked = time.monotonic()
+        await system.stop()
+        assert time.monotonic() - asked < 11
 
 
 async def test_the_whole_system_starts_mends_itself_and_leaves_nothing() -> None:

@@ -49,6 +49,14 @@ def test_a_gap_leaves_one_number_out():
     assert stream.lost_packets == 2
 
 
+def test_damage_is_counted_over_connections():
+    stream = started()
+    feed(stream, packet(1, IDR), packet(2, SLICE), packet(3, b"\x5c"), packet(9, SLICE, ssrc=8))
+    feed(stream, packet(10, b"\x5c", ssrc=8), packet(11, SLICE, ssrc=8))
+    stream.restart(TRACK, 1, "c")
+    assert stream.damaged == 2
+
+
 def test_reconnection_leaves_one_number_out_and_time_goes_on():
     stream = started()
     feed(stream, packet(1, IDR), packet(2, SLICE), packet(9, SLICE))

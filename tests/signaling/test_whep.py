@@ -120,6 +120,30 @@ async def test_an_endless_chunked_body_is_cut(system: System) -> None:
 
 
 @pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01 not HTTP at all\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /whep/front HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
+        b"POST /whep/front HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"Content-Length: 50\r\n\r\nv=0",
+    ],
+)
+async def test_broken_http_is_no_fault_of_ours(
+    system: System, request_bytes: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
+    writer.write(request_bytes)
+    writer.write_eof()
+    assert (await reader.read())[:13] in (b"HTTP/1.0 400 ", b"HTTP/1.1 400 ", b"")
+    writer.close()
+    assert (await system.post()).status == 201
+    assert caplog.records == [record for record in caplog.records if record.levelname == "INFO"]
+
+
+@pytest.mark.parametrize(
     "camera", ["nowhere", "..%2F..%2Fetc%2Fpasswd", "front%0d%0aX-Evil:1", "%00", "a" * 200]
 )
 async def test_unknown_cameras(system: System, camera: str) -> None:

@@ -36,6 +36,7 @@ class System:
         self, process: asyncio.subprocess.Process, folder: Path, http_port: int, media_port: int
     ) -> None:
         self._process = process
+        self._stopped = False
         self._folder = folder
         self.run_folder = folder / "run"
         self.url = f"http://127.0.0.1:{http_port}"
@@ -111,7 +112,10 @@ class System:
         return f"{what}; the log ends:\n{self.log_text()[-4000:]}"
 
     async def stop(self) -> None:
-        """Ctrl-C; asserts that no process and no socket file is left."""
+        """Ctrl-C; asserts that no process and no socket file is left. A second call does nothing."""
+        if self._stopped:
+            return
+        self._stopped = True
         if self._process.returncode is not None:
             raise AssertionError(self._failure(f"supervisord ended by itself: {self._process.returncode}"))
         family = psutil.Process(self._process.pid).children(recursive=True)

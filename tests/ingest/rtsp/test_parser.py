@@ -32,6 +32,10 @@ CASES = {
         b"RTSP/1.0  404\r\nCSeq:1 \r\n\r\n",
         [Response(404, "", Headers((("CSeq", "1"),)))],
     ),
+    "separators that are no line ends": (
+        "RTSP/1.0 200 a\x85b\u2028c\r\nCSeq: 1\r\n\r\n".encode(),
+        [Response(200, "a\x85b\u2028c", Headers((("CSeq", "1"),)))],
+    ),
     "line feeds only": (b"RTSP/1.0 200 OK\nCSeq: 1\n\n", [OK_PARSED]),
     "folded header": (
         b"RTSP/1.0 200 OK\r\nPublic: A,\r\n B\r\n\r\n",

@@ -1,11 +1,15 @@
-"""An extension that supervisord loads (supervisord.conf): it sees at once that a program has ended.
+"""An extension that supervisord loads (supervisord.conf): it sees ends at once, and cleans up at its own.
 
 By itself supervisord looks once a second, so a dead program would start again up to a second late, and
 ending a hundred cameras, one after the other, would take a minute.
 """
 
+import atexit
+import contextlib
+import os
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 
@@ -29,8 +33,9 @@ class _Signals:
 
     def handle_read_event(self) -> None:
         # supervisord starts programs before it collects the dead, so it has to come round once more.
-        if any(self._reader.recv(4096)):
-            self._writer.send(b"\0")
+        with contextlib.suppress(BlockingIOError):
+            if any(self._reader.recv(4096)):
+                self._writer.send(b"\0")
 
     def handle_error(self) -> None:
         raise
@@ -40,8 +45,15 @@ class _NoCalls:
     """The extension point is meant for XML-RPC calls; there are none."""
 
 
+def _remove_sockets() -> None:
+    """Removes what a killed program could not; no program runs any more when supervisord ends."""
+    for path in Path(os.environ["CCTV3_RUN"]).glob("*.sock"):
+        path.unlink(missing_ok=True)
+
+
 def install(supervisord: Any) -> _NoCalls:
     """Called by supervisord when it opens its sockets."""
     signals = _Signals()
     supervisord.options.get_socket_map()[signals.fileno()] = signals
+    atexit.register(_remove_sockets)
     return _NoCalls()
