@@ -9,7 +9,7 @@ run: .venv/installed
 	.venv/bin/python -m common.supervision $(if $(CONFIG),--config "$(CONFIG)")
 
 test: check .venv/test-packages
-	.venv/bin/pytest --ignore=tests/bench
+	.venv/bin/pytest
 
 check: .venv/installed-dev
 	.venv/bin/ruff check .

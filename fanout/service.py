@@ -50,6 +50,7 @@ class Worker:
         self._streams: dict[str, Stream] = {}
         self._lingering: dict[str, asyncio.TimerHandle] = {}
         self._dropped_by_gone = 0
+        self._rejected_said = 0
         self._certificate = Certificate.generateCertificate()
         self._ice = IceSocket(self._port)
         self._pacer = Pacer()
@@ -85,6 +86,7 @@ class Worker:
             for viewer in list(self._viewers.values()):
                 viewer.check_consent()
                 viewer.report(CNAME)
+            self._say_rejected()
             cpu, lag, packets = self._load.take(self._ice.egress.packets)
             dropped = sum(viewer.dropped_frames for viewer in self._viewers.values())
             self._control.notify(
@@ -96,6 +98,15 @@ class Worker:
                     packets_per_s=packets,
                     dropped_frames=self._dropped_by_gone + dropped,
                 )
+            )
+
+    def _say_rejected(self) -> None:
+        rejected = self._ice.rejected - self._rejected_said
+        if rejected:
+            self._rejected_said = self._ice.rejected
+            log.warning(
+                "! media port: %d datagrams rejected: not WebRTC, not authentic, or from nobody known",
+                rejected,
             )
 
     async def _on_request(self, message: Message) -> Message:

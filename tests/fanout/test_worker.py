@@ -1,6 +1,8 @@
 """A whole worker on the real bus, with viewers that speak real ICE, DTLS and SRTP."""
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -281,3 +283,23 @@ async def test_a_hundred_offers_that_never_connect_harm_nobody(box: Box, viewer:
     seen = len(viewer.access_units)
     await viewer.until(lambda: len(viewer.access_units) > seen + 2 * GOP)
     assert viewer.totals().lost == 0
+
+
+async def test_noise_on_the_media_port_harms_nobody(
+    box: Box, viewer: Viewer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await box.watch(viewer)
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.setblocking(False)
+        for size in range(1, 1400, 3):
+            await loop.sock_sendto(stranger, os.urandom(size), ("127.0.0.1", box.port))
+    # The same from the viewer's own address: not STUN, not DTLS, not authentic.
+    for first in range(0, 256, 5):
+        viewer.send_raw(bytes((first,)) + os.urandom(60))
+    seen = len(viewer.access_units)
+    await viewer.until(lambda: len(viewer.access_units) > seen + 2 * GOP)
+    assert viewer.totals().lost == 0
+    await box.until(WorkerReport)
+    lines = [record.getMessage() for record in caplog.records if "rejected" in record.getMessage()]
+    assert 1 <= len(lines) <= 4 and sum(int(line.split()[3]) for line in lines) > 400
