@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 1.0
 STREAM_LINGER_S = 5.0  # a page that is reloaded finds the stream still there
+NOISE_PER_REPORT = 20
 MAX_FRAGMENT_BYTES = 16 << 10
 
 
@@ -104,7 +105,9 @@ class Worker:
         rejected = self._ice.rejected - self._rejected_said
         if rejected:
             self._rejected_said = self._ice.rejected
-            log.warning(
+            # A viewer that was ended goes on for a moment; that is no news.
+            log.log(
+                logging.WARNING if rejected >= NOISE_PER_REPORT else logging.DEBUG,
                 "! media port: %d datagrams rejected: not WebRTC, not authentic, or from nobody known",
                 rejected,
             )
