@@ -3,8 +3,10 @@
 set -eu
 . "$(dirname "$0")/as-root.sh"
 
+# libatomic1 is what the node inside the playwright package needs.
 packages="
     chromium fonts-dejavu-core
+    libatomic1
     ffmpeg
     python3-gi gir1.2-gst-rtsp-server-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
