@@ -7,6 +7,7 @@ Sockets are driven by the event loop through their file descriptor. That descrip
 import asyncio
 import itertools
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -39,6 +40,10 @@ def ipc_endpoint(folder: Path, name: str) -> str:
             "set CCTV3_RUN to a folder with a shorter path"
         )
     return f"ipc://{path}"
+
+
+class PeerUnreachable(BusTimeout):
+    """A peer is not connected or takes no more: the request was not sent."""
 
 
 class _Socket:
@@ -91,7 +96,11 @@ class _Socket:
                 frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._received(frames)
+            try:
+                self._received(frames)
+            except Exception:
+                # The descriptor tells of new messages only: one that fails must not leave the next unread.
+                log.exception("! bus: a message failed")
         self._look_again()
 
     def _received(self, frames: list[bytes]) -> None:
@@ -184,7 +193,8 @@ class ControlServer(_Socket):
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._on_message = on_message
-        self._ids = itertools.count(1)
+        # At random, so that no answer to an earlier run of signaling passes for one to this.
+        self._ids = itertools.count(secrets.randbelow(1 << 48) + 1)
         self._waiting: dict[tuple[str, int], asyncio.Future[Message]] = {}
         self._bind(endpoint)
         self._start()
@@ -202,7 +212,7 @@ class ControlServer(_Socket):
         waiting = self._waiting[key] = self._loop.create_future()
         try:
             if not self._send([identity.encode(), wire.encode_message(message, request_id)]):
-                raise BusTimeout(f"{identity} is not connected or takes no more requests")
+                raise PeerUnreachable(f"{identity} is not connected or takes no more requests")
             async with asyncio.timeout(deadline_s):
                 reply: Message = await waiting
                 return reply

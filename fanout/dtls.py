@@ -32,6 +32,10 @@ _PROFILES: tuple[tuple[SRTPProtectionProfile, ProfileName], ...] = (
 )
 _EXPORTER_LABEL = b"EXTRACTOR-dtls_srtp"  # RFC 5764 section 4.2
 _MAX_WAITING_RECORDS = 32
+_RECORD_HEADER = 13  # RFC 6347 section 4.1
+_APPLICATION_DATA = 23
+# libsrtp keeps state for every SSRC; a browser has one for each track and one for its reports.
+_MAX_RTCP_SENDERS = 32
 
 
 class Certificate(RTCCertificate):
@@ -86,6 +90,7 @@ class DtlsServer(RTCDtlsTransport):
         self._srtp_profiles = [profile for profile, _ in _PROFILES]
         self._master: MasterKey | None = None
         self._on_closed = on_closed
+        self._rtcp_senders: set[bytes] = set()
 
     async def handshake(self, fingerprints: Sequence[tuple[str, str]]) -> MasterKey:
         """Serves the handshake and gives the key for what we send.
@@ -93,7 +98,12 @@ class DtlsServer(RTCDtlsTransport):
         `fingerprints` are the (algorithm, value) pairs of the offer. Raises ViewerError when the peer fails
         the handshake, its certificate does not match, or it takes none of our SRTP profiles.
         """
-        await self.start(RTCDtlsParameters([RTCDtlsFingerprint(name, value) for name, value in fingerprints]))
+        remote = RTCDtlsParameters([RTCDtlsFingerprint(name, value) for name, value in fingerprints])
+        try:
+            await self.start(remote)
+        except Exception as exc:
+            # What OpenSSL accepts, the parser of the certificate may still choke on.
+            raise ViewerError(f"the viewer's DTLS handshake cannot be read ({type(exc).__name__})") from exc
         if self._master is None or self.state != "connected":
             raise ViewerError(
                 "the viewer failed the DTLS handshake: its certificate must match the offer's fingerprint"
@@ -117,18 +127,32 @@ class DtlsServer(RTCDtlsTransport):
                 both = profile.get_key_and_salt(material, 1)
                 self._master = MasterKey(name, both[: profile.key_length], both[profile.key_length :])
 
-    def feed(self, record: bytes) -> None:
-        """Takes a received DTLS record (first octet 20 to 63, RFC 7983)."""
-        self._pipe.put(record)
+    def feed(self, datagram: bytes) -> None:
+        """Takes received DTLS records (first octet 20 to 63, RFC 7983)."""
+        if self._master is None:
+            self._pipe.put(datagram)
+            return
+        # aiortc reads one record of a datagram now, the others would wait for ever; application data is
+        # for data channels, which nobody here has.
+        position = 0
+        while position + _RECORD_HEADER <= len(datagram):
+            end = position + _RECORD_HEADER + int.from_bytes(datagram[position + 11 : position + 13], "big")
+            if datagram[position] != _APPLICATION_DATA:
+                self._pipe.put(datagram[position:end])
+            position = end
 
     def unprotect_rtcp(self, data: bytes) -> bytes:
         """The RTCP in an SRTCP packet; raises ViewerError when it is not authentic or comes too early."""
         if self._rx_srtp is None:
             raise ViewerError("SRTCP before the DTLS handshake")
+        ssrc = data[4:8]  # in the clear (RFC 3711 section 3.4)
+        if ssrc not in self._rtcp_senders and len(self._rtcp_senders) >= _MAX_RTCP_SENDERS:
+            raise ViewerError(f"SRTCP of more than {_MAX_RTCP_SENDERS} SSRCs")
         try:
             plain: bytes = self._rx_srtp.unprotect_rtcp(data)
-        except pylibsrtp.Error as exc:
+        except (pylibsrtp.Error, ValueError) as exc:
             raise ViewerError(f"SRTCP is not authentic: {exc}") from None
+        self._rtcp_senders.add(ssrc)
         return plain
 
     def protect_rtcp(self, data: bytes) -> bytes:

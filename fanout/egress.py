@@ -1,26 +1,33 @@
 """The way out of a worker: protected runs to the kernel, one system call each (UDP_SEGMENT, udp(7))."""
 
+import contextlib
 import errno
-import logging
 import socket
 from collections.abc import Sequence
 from struct import Struct
 
-log = logging.getLogger(__name__)
-
 _SOL_UDP = 17
 _UDP_SEGMENT = 103
 _SEGMENT_SIZE = Struct("=H")
-# What a kernel or network card without segmentation offload answers.
+# What a way out without segmentation offload answers.
 _NO_GSO = frozenset({errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
 
 Address = tuple[str, int]
 
 
+def segmentation_offload() -> bool:
+    """True when this kernel takes datagram trains; tried on a socket of its own."""
+    control = [(_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(1))]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.sendmsg([b"12"], control, 0, probe.getsockname()) == 2
+    return False
+
+
 class Egress:
     """Sends on the worker's UDP socket and counts."""
 
-    def __init__(self, sock: socket.socket, gso: bool = True) -> None:
+    def __init__(self, sock: socket.socket, gso: bool) -> None:
         self._socket = sock
         self._gso = gso
         self._control: dict[int, list[tuple[int, int, bytes]]] = {}
@@ -44,19 +51,23 @@ class Egress:
                     control = [(_SOL_UDP, _UDP_SEGMENT, _SEGMENT_SIZE.pack(size))]
                     self._control[size] = control
                 self._socket.sendmsg(packets, control, 0, address)
-            else:
-                for at in range(0, len(packets), 2):
-                    self._socket.sendmsg(packets[at : at + 2], (), 0, address)
+            elif not self._send_single(packets, address):
+                self.refused += 1
+                return False
         except OSError as exc:
-            if self._gso and len(packets) > 2 and exc.errno in _NO_GSO:
-                log.warning(
-                    "! the kernel refuses UDP_SEGMENT (%s); packets are sent one by one", exc.strerror
-                )
-                self._gso = False
-                return self.send_run(packets, address)
-            self.refused += 1
-            return False
+            # This way out, not the kernel, cannot take a train: a small MTU, a card without offload.
+            if not (self._gso and exc.errno in _NO_GSO and self._send_single(packets, address)):
+                self.refused += 1
+                return False
         self.packets += len(packets) // 2
+        return True
+
+    def _send_single(self, packets: Sequence[bytes], address: Address) -> bool:
+        try:
+            for at in range(0, len(packets), 2):
+                self._socket.sendmsg(packets[at : at + 2], (), 0, address)
+        except OSError:
+            return False
         return True
 
     def send_datagram(self, data: bytes, address: Address) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from common.errors import LocalError
 from fanout import stun
-from fanout.egress import Address, Egress
+from fanout.egress import Address, Egress, segmentation_offload
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ class IceSession:
     selected_heard_at: float = 0.0
     "Loop time of the last check from `address`."
     nominated_priority: int = -1
-    addresses: set[Address] = field(default_factory=set)
+    addresses: dict[Address, None] = field(default_factory=dict)
+    "Where authenticated checks came from, the oldest first."
 
 
 class IceSocket:
@@ -61,6 +62,7 @@ class IceSocket:
         self._loop = asyncio.get_running_loop()
         self._sessions: dict[str, IceSession] = {}
         self._addresses: dict[Address, IceSession] = {}
+        self._failed = False
         self.rejected = 0
         "Datagrams dropped: not WebRTC, not authentic, or from nobody known."
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -74,7 +76,10 @@ class IceSocket:
             raise LocalError(
                 f"UDP port {port} cannot be used ({exc.strerror}); end what uses it or set media.port"
             ) from exc
-        self.egress = Egress(self._socket)
+        gso = segmentation_offload()
+        if not gso:
+            log.warning("! this kernel has no UDP_SEGMENT; packets are sent one by one")
+        self.egress = Egress(self._socket, gso)
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def open(self, session: IceSession) -> None:
@@ -85,9 +90,13 @@ class IceSocket:
     def end(self, session: IceSession) -> None:
         """Forgets the viewer and its addresses."""
         self._sessions.pop(session.ufrag, None)
-        for address in session.addresses:
-            if self._addresses.get(address) is session:
-                del self._addresses[address]
+        for address in tuple(session.addresses):
+            self._forget(session, address)
+
+    def _forget(self, session: IceSession, address: Address) -> None:
+        del session.addresses[address]
+        if self._addresses.get(address) is session:
+            del self._addresses[address]
 
     def has_consent(self, session: IceSession) -> bool:
         """False when the viewer was not heard for CONSENT_S."""
@@ -102,10 +111,17 @@ class IceSocket:
             except OSError:
                 # A pending ICMP error of an earlier send; it belongs to no datagram.
                 continue
-            self._received(data, address)
+            try:
+                self._received(data, address)
+            except Exception:
+                # Nothing a stranger sends may stop the socket; once is enough for the log.
+                self.rejected += 1
+                if not self._failed:
+                    self._failed = True
+                    log.exception("! a datagram from %s:%d failed; further ones are only counted", *address)
 
     def _received(self, data: bytes, address: Address) -> None:
-        first = data[0] if data else 255
+        first = data[0] if data and address[1] else 255  # nothing can be sent to port 0
         if first < 4:
             self._check(data, address)
             return
@@ -150,9 +166,10 @@ class IceSocket:
         now = session.heard_at = self._loop.time()
         if address not in session.addresses:
             if len(session.addresses) >= MAX_ADDRESSES:
-                return
-            session.addresses.add(address)
-            self._addresses[address] = session
+                oldest = next(known for known in session.addresses if known != session.address)
+                self._forget(session, oldest)
+            session.addresses[address] = None
+        self._addresses[address] = session
         if address == session.address:
             session.selected_heard_at = now
         # Some browsers nominate every pair they check: the best one stays until it falls silent.

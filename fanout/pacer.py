@@ -1,8 +1,11 @@
 """Paces bursts: joins and large keyframes leave in equal portions, without a timer for each packet."""
 
 import asyncio
+import logging
 from collections import deque
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 TICK_S = 0.005
 # 40 packets of 1200 octets every 5 ms are 77 Mbit/s; Chromium's socket buffer of 64 KiB holds about 40.
@@ -15,7 +18,7 @@ class Paced(Protocol):
     """Something with a backlog."""
 
     def pump(self, packets: int) -> bool:
-        """Sends about that many packets of the backlog; False when nothing is left."""
+        """Sends at most that many packets of the backlog; False when nothing is left."""
         ...
 
 
@@ -46,7 +49,7 @@ class Pacer:
             self._next_round_at = started + TICK_S
         while self._round:
             paced = self._round.popleft()
-            if paced in self._active and not paced.pump(PACKETS_PER_TICK):
+            if paced in self._active and not self._pump(paced):
                 self._active.pop(paced, None)
             if self._loop.time() - started > SLICE_S:
                 break
@@ -56,6 +59,14 @@ class Pacer:
             self._handle = self._loop.call_at(self._next_round_at, self._slice)
         else:
             self._handle = None
+
+    def _pump(self, paced: Paced) -> bool:
+        try:
+            return paced.pump(PACKETS_PER_TICK)
+        except Exception:
+            # One viewer's fault must not stop the others.
+            log.exception("! a backlog could not be sent and is given up")
+            return False
 
     def close(self) -> None:
         """Stops; nothing more is pumped."""

@@ -94,10 +94,12 @@ class RtpSender:
         self._pacer.add(self)
 
     def pump(self, packets: int) -> bool:
-        """Sends about `packets` of the backlog; False when it is empty."""
-        while self._backlog and packets > 0:
+        """Sends at most `packets` of the backlog; False when it is empty."""
+        while self._backlog:
             unit, timestamp = self._backlog[0]
             position = self._backlog_run
+            if len(unit.runs[position]) > packets:
+                break
             last = position == len(unit.runs) - 1
             if not self._send_run(unit, position, timestamp, last):
                 self._drop(len(self._backlog))

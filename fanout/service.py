@@ -22,10 +22,11 @@ from common.messages import (
     WorkerReport,
 )
 from fanout.addresses import candidate_addresses
+from fanout.answer import LocalEnd, answer
 from fanout.dtls import Certificate
 from fanout.ice_lite import IceSocket
 from fanout.load import LoadMeter
-from fanout.offer import BadOffer, LocalEnd, NotAcceptable, answer, parse_offer
+from fanout.offer import BadOffer, NotAcceptable, parse_offer
 from fanout.pacer import Pacer
 from fanout.stream import Stream
 from fanout.viewer import CNAME, Viewer

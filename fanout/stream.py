@@ -142,12 +142,28 @@ class Stream:
         self._deadline.cancel()
         self._subscriber.unsubscribe(self._join_topic)
         for unit in joined:
-            self._take(unit)
+            self._append(unit)
         for unit in held:
             if unit.epoch != self._epoch or unit.sequence >= self._next_sequence:
-                self._take(unit)
+                self._append(unit)
+        # Viewers that are here already get all of it as the past that it is, not at its old pace.
+        for receiver in self.receivers:
+            self.resend(receiver)
 
     def _take(self, unit: AccessUnit) -> None:
+        packetized = self._append(unit)
+        if packetized is None:
+            return
+        for receiver in tuple(self.receivers):
+            try:
+                receiver.send(packetized)
+            except Exception:
+                # One viewer's fault must not stop the others.
+                log.exception("! camera %s: a viewer cannot be served and is left out", self.camera)
+                self.receivers.discard(receiver)
+
+    def _append(self, unit: AccessUnit) -> PacketizedUnit | None:
+        """Places, packetizes and caches a unit; None when it is not to be shown."""
         if unit.epoch != self._epoch or unit.sequence != self._next_sequence:
             if unit.epoch == self._epoch:
                 self.gaps += 1
@@ -159,13 +175,11 @@ class Stream:
             self._decodable = True
         elif not self._decodable:
             self._gop.clear()
-            return
+            return None
         packetized = packetize(unit, timestamp)
-        if packetized is None:
-            return
-        self._gop.add(packetized)
-        for receiver in self.receivers:
-            receiver.send(packetized)
+        if packetized is not None:
+            self._gop.add(packetized)
+        return packetized
 
     def close(self) -> None:
         """Unsubscribes; an on-demand camera is released when every worker has."""

@@ -100,6 +100,10 @@ class Viewer:
         except ViewerError as exc:
             self._end(str(exc))
             return
+        except Exception:
+            log.exception("! session %s: setting up failed", self._label)
+            self._end("the worker failed to set the session up; its log says why")
+            return
         address = self.ice_session.address
         assert address is not None, "DTLS records are only taken from checked addresses"
         self._set_state(State.CONNECTED)
@@ -143,12 +147,15 @@ class Viewer:
                             self.loss_fraction = block.fraction_lost / 256
                 case Goodbye():
                     self._end("the viewer said goodbye")
+                    return
                 case _:
                     pass
 
     def _on_keyframe_request(self) -> None:
         now = self._loop.time()
-        if self._sender is None or now - self._keyframe_requested_at < KEYFRAME_REQUEST_INTERVAL_S:
+        if self.state is not State.CONNECTED or self._sender is None:
+            return
+        if now - self._keyframe_requested_at < KEYFRAME_REQUEST_INTERVAL_S:
             return
         self._keyframe_requested_at = now
         log.debug("< session %s: keyframe request", self._label)

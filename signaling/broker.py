@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from common.bus import REQUEST_DEADLINE_S, BusTimeout, ControlServer
+from common.bus import REQUEST_DEADLINE_S, BusTimeout, ControlServer, PeerUnreachable
 from common.clock import Clock
 from common.messages import (
     Answer,
@@ -168,10 +168,14 @@ class Broker:
         self._offers[worker] += 1
         try:
             reply = await self._control.request(worker, request, self._deadline_s)
+        except PeerUnreachable as exc:
+            log.warning("! offer for %s: %s", request.camera, exc)
+            return Problem(503, "the media worker went away", RETRY_SOON_S)
         except BusTimeout as exc:
+            # What one worker chokes on is not given to the next.
             log.warning("! offer for %s: %s", request.camera, exc)
             self._spawn(self._close_at_worker(worker, request.session))
-            return Problem(504, "the media worker did not answer in time", RETRY_SOON_S)
+            raise Problem(504, "the media worker did not answer in time", RETRY_SOON_S) from None
         except asyncio.CancelledError:
             # The viewer hung up while the worker was at it.
             self._spawn(self._close_at_worker(worker, request.session))

@@ -162,6 +162,34 @@ async def test_the_nominated_address_wins_and_a_change_is_told(ice: tuple[IceSoc
     second.close()
 
 
+async def test_an_address_belongs_to_who_checked_it_last(
+    ice: tuple[IceSocket, int], sock: socket.socket
+) -> None:
+    first, second = Peer("one"), Peer("two")
+    for peer in (first, second, first):
+        ice[0].open(peer.session)
+        await ask(ice[1], check(peer)[0], sock)
+    sock.sendto(b"\x16 record", ("127.0.0.1", ice[1]))
+    await ask(ice[1], check(first)[0], sock)
+    assert first.records == [b"\x16 record"] and second.records == []
+    sock.close()
+
+
+async def test_a_datagram_that_fails_is_said_once_and_stops_nothing(
+    ice: tuple[IceSocket, int], sock: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = Peer("viewer")
+    peer.session.on_record = lambda record: [][1]
+    ice[0].open(peer.session)
+    await ask(ice[1], check(peer)[0], sock)
+    for _ in range(3):
+        sock.sendto(b"\x16 record", ("127.0.0.1", ice[1]))
+    assert await ask(ice[1], check(peer)[0], sock) is not None
+    assert ice[0].rejected == 3
+    assert sum("failed" in record.getMessage() for record in caplog.records) == 1
+    sock.close()
+
+
 async def test_addresses_are_bounded_and_forgotten(ice: tuple[IceSocket, int]) -> None:
     peer = Peer("viewer")
     ice[0].open(peer.session)
@@ -170,7 +198,10 @@ async def test_addresses_are_bounded_and_forgotten(ice: tuple[IceSocket, int]) -
             one.bind(("127.0.0.1", 0))
             one.setblocking(False)
             await ask(ice[1], check(peer)[0], one)
+            latest = one.getsockname()
+    # The oldest were given up, never the selected one.
     assert len(peer.session.addresses) == MAX_ADDRESSES
+    assert latest in peer.session.addresses and peer.session.address in peer.session.addresses
     ice[0].end(peer.session)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
         one.bind(("127.0.0.1", 0))

@@ -1,5 +1,6 @@
 """Offers of real browsers and of nobody: what is answered, what is refused."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,8 @@ from aiortc.sdp import SessionDescription
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanout.offer import BadOffer, LocalEnd, NotAcceptable, answer, choose_format, parse_offer
+from fanout.answer import LocalEnd, answer
+from fanout.offer import BadOffer, NotAcceptable, choose_format, parse_offer
 
 CHROMIUM = (Path(__file__).parent.parent / "testdata/sdp/chromium_audio_video.sdp").read_bytes().decode()
 LOCAL = LocalEnd("ufrag123", "p" * 24, "AA:BB", ("127.0.0.1", "192.0.2.5"), 8189, 77, "cctv3", "gate")
@@ -23,20 +25,68 @@ def without(text: str) -> str:
 )
 def test_chromium_gets_the_streams_own_profile(stream: str | None, expected: str | None) -> None:
     offer = parse_offer(CHROMIUM, stream)
-    assert offer.sections[offer.video][0] == "video"
+    assert offer.sections[offer.video].kind == "video"
     if expected is not None:
         assert offer.profile_level_id == expected
     text = answer(offer, LOCAL, 1)
     session = SessionDescription.parse(text)
     audio, video = session.media
-    assert (audio.port, audio.direction) == (0, "inactive")
+    assert (audio.port, audio.direction) == (8189, "inactive")
     assert (video.port, video.direction) == (8189, "sendonly")
     assert video.ice.iceLite and video.dtls is not None and video.dtls.role == "server"
     assert "a=setup:passive\r\n" in text and "a=ice-lite\r\n" in text
     assert [codec.mimeType for codec in video.rtp.codecs] == ["video/H264"]
     assert [c.ip for c in video.ice_candidates] == ["127.0.0.1", "192.0.2.5"]
-    assert session.group[0].items == [video.rtp.muxId]
+    assert session.group[0].items == [audio.rtp.muxId, video.rtp.muxId]
     assert {f"{f.type} {f.parameter}" for f in video.rtp.codecs[0].rtcpFeedback} == {"nack pli", "ccm fir"}
+
+
+def test_without_a_bundle_the_answer_has_none() -> None:
+    text = answer(parse_offer(without("a=group:BUNDLE"), "42e01f"), LOCAL, 1)
+    audio, video = SessionDescription.parse(text).media
+    assert "BUNDLE" not in text and audio.port == 0 and video.port == 8189
+
+
+def test_a_bundle_only_video_takes_the_transport_of_its_bundle() -> None:
+    at = CHROMIUM.index("m=video")
+    video = "".join(
+        line
+        for line in CHROMIUM[at:].splitlines(True)
+        if not line.startswith(("a=ice-", "a=fingerprint", "a=setup"))
+    )
+    video = video.replace("m=video 9 ", "m=video 0 ").replace("a=mid:1", "a=bundle-only\r\na=mid:1")
+    offer = parse_offer(CHROMIUM[:at] + video, "42e01f")
+    assert offer.ice_ufrag == parse_offer(CHROMIUM, "42e01f").ice_ufrag
+    assert offer.fingerprints and offer.bundle == ("0", "1")
+
+
+def test_a_section_that_is_not_offered_is_not_answered() -> None:
+    with pytest.raises(NotAcceptable):
+        parse_offer(CHROMIUM.replace("m=video 9 ", "m=video 0 "), None)
+
+
+@pytest.mark.parametrize("payload_type", ["4000000", "200", "72", "95"])
+def test_payload_types_that_rtp_cannot_carry_are_not_taken(payload_type: str) -> None:
+    sdp = CHROMIUM.replace(":108 ", f":{payload_type} ").replace(" 108 ", f" {payload_type} ")
+    try:
+        offer = parse_offer(sdp, "42e01f")
+    except BadOffer:
+        return
+    assert offer.payload_type < 128 and offer.payload_type != int(payload_type)
+
+
+def test_an_unlisted_payload_type_is_not_taken() -> None:
+    assert parse_offer(CHROMIUM.replace(" 108 ", " "), "42e01f").payload_type != 108
+
+
+def test_an_offer_made_to_be_slow_is_refused_at_once() -> None:
+    lines = "".join(f"a=rtpmap:{n % 60} X/90000\r\na=rtcp-fb:* nack\r\n" for n in range(1500))
+    started = time.process_time()
+    with pytest.raises(BadOffer, match="lines of"):
+        parse_offer(CHROMIUM + lines, None)
+    worst = "a=rtpmap:1 X/90000\r\n" * 120 + "a=rtcp-fb:* nack\r\n" * 16 + "a=rtcp-fb:1 x\r\n" * 500
+    parse_offer(CHROMIUM + worst, None)
+    assert time.process_time() - started < 1  # it took 7 s before
 
 
 BASELINE, MAIN, HIGH = (96, "42e01f"), (98, "4d001f"), (100, "64001f")

@@ -18,12 +18,15 @@ class Viewer:
     def __init__(self) -> None:
         self.live: list[PacketizedUnit] = []
         self.cached: list[PacketizedUnit] = []
+        self.all: list[PacketizedUnit] = []
 
     def send(self, unit: PacketizedUnit) -> None:
         self.live.append(unit)
+        self.all.append(unit)
 
     def send_cached(self, units: Sequence[PacketizedUnit], frame_ticks: int) -> None:
         self.cached = list(units)
+        self.all += units
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -104,6 +107,35 @@ async def test_join_gives_the_gop_and_merges_with_live(camera: Camera, watch: Wa
     assert viewer.live[0].timestamp == 8 * 3600
 
 
+async def test_a_viewer_that_is_there_before_the_join_gets_the_past_as_the_past(
+    camera: Camera, watch: Watch
+) -> None:
+    for sequence in range(10, 17):
+        camera.live(sequence)
+    viewer = Viewer()
+    watch().add(viewer)
+    await until(lambda: viewer.all)
+    assert len(viewer.cached) == 8 and viewer.live == []
+
+
+async def test_a_viewer_that_fails_stops_no_other(
+    camera: Camera, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Viewer):
+        def send(self, unit: PacketizedUnit) -> None:
+            raise OverflowError
+
+    stream = watch()
+    viewers = [Viewer(), Broken(), Viewer()]
+    for viewer in viewers:
+        stream.add(viewer)
+    await until(lambda: viewers[0].all)
+    camera.live(10)
+    camera.live(11)
+    await until(lambda: all(len(viewer.live) == 2 for viewer in (viewers[0], viewers[2])))
+    assert sum("left out" in record.getMessage() for record in caplog.records) == 1
+
+
 async def test_without_an_answer_live_begins_at_the_next_keyframe(camera: Camera, watch: Watch) -> None:
     camera.answers = False
     stream = watch()
@@ -112,8 +144,8 @@ async def test_without_an_answer_live_begins_at_the_next_keyframe(camera: Camera
     await until(lambda: wire.LIVE_TOPIC in camera.topics)
     for sequence in range(8, 12):
         camera.live(sequence)
-    await until(lambda: len(viewer.live) == 2)
-    assert viewer.live[0].keyframe
+    await until(lambda: len(viewer.all) == 2)
+    assert viewer.all[0].keyframe
 
 
 async def test_a_gap_waits_for_a_keyframe_and_is_counted(camera: Camera, watch: Watch) -> None:
@@ -122,10 +154,12 @@ async def test_a_gap_waits_for_a_keyframe_and_is_counted(camera: Camera, watch: 
     viewer = Viewer()
     stream.add(viewer)
     await until(lambda: wire.LIVE_TOPIC in camera.topics)
-    for sequence in (0, 1, 2, 4, 5, 10, 11):
+    camera.live(0)
+    await until(lambda: viewer.all)  # past the join's deadline
+    for sequence in (1, 2, 4, 5, 10, 11):
         camera.live(sequence)
-    await until(lambda: len(viewer.live) == 5)
-    assert [t // 3600 for t in timestamps(viewer.live)] == [0, 1, 2, 10, 11]
+    await until(lambda: len(viewer.all) == 5)
+    assert [t // 3600 for t in timestamps(viewer.all)] == [0, 1, 2, 10, 11]
     assert stream.gaps == 2
 
 
@@ -135,12 +169,14 @@ async def test_a_new_epoch_continues_the_timeline(camera: Camera, watch: Watch) 
     viewer = Viewer()
     stream.add(viewer)
     await until(lambda: wire.LIVE_TOPIC in camera.topics)
-    for sequence in (0, 1, 2):
+    camera.live(0)
+    await until(lambda: viewer.all)  # past the join's deadline
+    for sequence in (1, 2):
         camera.live(sequence)
     camera.live(10, epoch=2, timestamp=999_999_999)
     camera.live(11, epoch=2, timestamp=999_999_999 + 3600)
-    await until(lambda: len(viewer.live) == 5)
-    assert timestamps(viewer.live) == [0, 3600, 7200, 36_000, 39_600]
+    await until(lambda: len(viewer.all) == 5)
+    assert timestamps(viewer.all) == [0, 3600, 7200, 36_000, 39_600]
     assert stream.gaps == 0
 
 
@@ -157,7 +193,7 @@ async def test_another_version_is_said_once_and_harms_nothing(
         camera.publisher.publish([wire.LIVE_TOPIC, msgpack.packb((99, 1, 2)), b"x"])
         camera.publisher.publish([wire.LIVE_TOPIC, b"\xc1"])
     camera.live(0)
-    await until(lambda: len(viewer.live) == 1)
+    await until(lambda: len(viewer.all) == 1)
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1 and "version 99" in errors[0] and "gate" in errors[0]
 

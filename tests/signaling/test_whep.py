@@ -187,12 +187,12 @@ async def test_refusals_of_the_worker(system: System, kind: str, status: int) ->
     assert await problem(await system.post(), status) == "no H.264 in the offer"
 
 
-async def test_a_worker_that_does_not_answer_is_passed_over(system: System) -> None:
+async def test_an_offer_that_a_worker_chokes_on_is_not_given_to_the_next(system: System) -> None:
     system.worker.silent = True
     second = await system.add_worker("w1")
-    assert (await system.post()).status == 201
-    assert len(second.sessions) == 1
-    # The first one is told to drop the session in case it was only slow.
+    await problem(await system.post(), 504)
+    assert second.sessions == {}
+    # The worker is told to drop the session in case it was only slow.
     await eventually(lambda: any(isinstance(request, CloseRequest) for request in system.worker.requests))
 
 
@@ -276,7 +276,10 @@ async def test_sessions_survive_a_restart_of_signaling(system: System) -> None:
     if response.status != 200:
         await problem(response, 503)
         system.worker.report()
-        await eventually(lambda: system.has_worker("w0"))
+        async with asyncio.timeout(10):
+            while not system.has_worker("w0"):
+                await asyncio.sleep(0.05)
+                system.worker.report()  # the first one may have gone to the server that died
         headers = {"Content-Type": PATCH_TYPE, "If-Match": '"srv1"'}
         patched = await system.client.patch(system.url + path, data=FRAGMENT, headers=headers)
         assert patched.status == 204
