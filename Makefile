@@ -2,8 +2,9 @@
 # make test                    check, then every test; installs what they need
 # make check                   lint, format, types, layering
 # make bench                   measure, and print the figures
+# make soak                    long runs: a million damaged inputs, faults at full length, leaks
 
-.PHONY: run test check bench
+.PHONY: run test check bench soak
 
 run: .venv/installed
 	.venv/bin/python -m common.supervision $(if $(CONFIG),--config "$(CONFIG)")
@@ -19,6 +20,10 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev .venv/test-packages
 	.venv/bin/python -m tests.bench
+
+soak: .venv/installed-dev .venv/test-packages
+	.venv/bin/python -m tests.fuzz
+	.venv/bin/pytest -m soak -s
 
 .venv/bin/pip: deploy/make-venv.sh
 	$< .venv

@@ -10,17 +10,22 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 from common.errors import ConfigError, LocalError
-from common.urls import parse_camera_url, redact
+from common.urls import ALLOWED, parse_camera_url, redact
 
 CAMERA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 DEFAULT_MEDIA_PORT = 8189
 MAX_WORKERS = 256
 MAX_CONFIG_BYTES = 4 << 20
+
+Transport = Literal["tcp", "udp", "multicast", "http"]
+# TCP first: it loses nothing, passes NAT and is set up at once; UDP for cameras that refuse it.
+AUTO_TRANSPORT: tuple[Transport, ...] = ("tcp", "udp")
+_TRANSPORT_ALLOWED = f"auto, or one or a list of {', '.join(get_args(Transport))}"
 
 T = TypeVar("T")
 
@@ -32,6 +37,13 @@ class CameraConfig:
     name: str
     url: str = field(repr=False)
     on_demand: bool = False
+    "Of the main stream; the sub stream always is."
+    sub: str | None = field(default=None, repr=False)
+    "URL of a smaller rendition of the same picture."
+    transport: tuple[Transport, ...] = AUTO_TRANSPORT
+    "RTSP: what to try, in order."
+    verify_tls: bool = True
+    audio: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +211,15 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _transport(value: Any) -> tuple[Transport, ...]:
+    if value == "auto":
+        return AUTO_TRANSPORT
+    wanted = value if isinstance(value, list) else [value]
+    if not wanted or len(set(wanted)) < len(wanted) or not set(wanted) <= set(get_args(Transport)):
+        raise ValueError
+    return tuple(wanted)
+
+
 def _listen(value: Any) -> tuple[str, int]:
     if not isinstance(value, str):
         raise ValueError
@@ -226,6 +247,20 @@ def _addresses(value: Any) -> tuple[str, ...]:
         raise ValueError
     # A DNS name as candidate breaks Firefox, so only addresses are taken.
     return tuple(str(ipaddress.IPv4Address(item)) for item in value)
+
+
+def _camera(name: str, section: _Section) -> CameraConfig:
+    camera = CameraConfig(
+        name=name,
+        url=section.required("url", ALLOWED, _url),
+        on_demand=section.value("on_demand", "true or false", _flag, False),
+        sub=section.value("sub", ALLOWED, _url, None),
+        transport=section.value("transport", _TRANSPORT_ALLOWED, _transport, AUTO_TRANSPORT),
+        verify_tls=section.value("verify_tls", "true or false", _flag, True),
+        audio=section.value("audio", "true or false", _flag, True),
+    )
+    section.end(*(item.name for item in fields(CameraConfig) if item.name != "name"))
+    return camera
 
 
 def parse(text: str, source: str) -> Config:
@@ -257,10 +292,7 @@ def parse(text: str, source: str) -> Config:
                 )
             section = listed.section(name)
             assert section is not None
-            url = section.required("url", "rtsp://[user:password@]host[:port]/path", _url)
-            on_demand = section.value("on_demand", "true or false", _flag, False)
-            section.end("url", "on_demand")
-            cameras.append(CameraConfig(name=name, url=url, on_demand=on_demand))
+            cameras.append(_camera(name, section))
     if not cameras:
         root.fail(node, "cameras", "is missing or empty", "at least one camera, each with a url")
     http = root.section("http")
@@ -343,4 +375,6 @@ def load_system(folder: Path) -> SystemConfig:
 
 def load_camera(folder: Path, name: str) -> CameraConfig:
     """What `store_resolved` wrote for one ingest; raises LocalError."""
-    return CameraConfig(**_read_resolved(folder / "cameras" / f"{name}.json"))
+    content = _read_resolved(folder / "cameras" / f"{name}.json")
+    content["transport"] = tuple(content["transport"])
+    return CameraConfig(**content)

@@ -3,7 +3,8 @@
     CctvError
     ├── ConfigError        the operator's: a configuration key or value
     ├── PeerError          the other side's: bytes or behaviour from the network
-    │   ├── CameraError    an RTSP server (details in ingest/rtsp)
+    │   ├── CameraError    an RTSP server or other source (details in ingest)
+    │   │   └── CameraRefusal  it says no: trying again soon cannot help
     │   ├── ViewerError    a browser or WHEP client
     │   └── BusError       another process of this system, e.g. of another version
     └── LocalError         this machine's: a port in use, a missing file
@@ -26,6 +27,10 @@ class PeerError(CctvError):
 
 class CameraError(PeerError):
     """A camera refused, disappeared or sent what RTSP or RTP do not allow."""
+
+
+class CameraRefusal(CameraError):
+    """A camera says no for a reason that lasts: login, path, codec, certificate. Somebody has to mend it."""
 
 
 class ViewerError(PeerError):

@@ -7,9 +7,11 @@ carries a request id and is answered by its reply or by `Refused`.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
-CameraState = Literal["idle", "connecting", "live", "backing_off"]
+Rendition = Literal["main", "sub"]
+RENDITIONS: tuple[Rendition, ...] = ("main", "sub")
+RenditionState = Literal["idle", "connecting", "live", "stalled", "backing_off", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +53,99 @@ class HelloWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class CameraReport:
-    """An ingest's heartbeat: what its camera does now. Rates are over the last seconds."""
+class VideoReport:
+    """What is known of a video track, measured. Rates are over the last seconds."""
 
-    TYPE: ClassVar[str] = "camera-report"
-    camera: str
-    state: CameraState
-    codec: str | None
-    "RTP encoding name, None until known."
-    profile_level_id: str | None
+    codec: str
     profile: str | None
+    "Name for people: `High`, `Main 10`, …"
+    profile_level_id: str | None
+    "H.264 only: six hex digits (RFC 6184 section 8.1)."
     width: int | None
     height: int | None
     fps: float | None
     bitrate: int | None
     "Bits per second of access units."
+    peak_bitrate: int | None
+    "Of the busiest second in the last minute."
     gop_s: float | None
     "Seconds between the last two keyframes."
+    gop_frames: int | None
+    b_frames: bool | None
+    "Pictures leave the camera in another order than they are shown; None until enough were seen."
+
+
+@dataclass(frozen=True, slots=True)
+class AudioReport:
+    """What is known of an audio track."""
+
+    codec: str
+    clock_rate: int
+    channels: int
+    bitrate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionReport:
+    """One stream of a camera: what it does now. Counts are since the process started."""
+
+    name: str
+    "`main` or `sub`."
+    state: RenditionState
+    state_s: float
+    "Seconds in this state."
+    via: str | None
+    "How it is carried, in words: `RTSP over TCP`."
+    video: VideoReport | None
+    audio: AudioReport | None
     access_units: int
-    "Published since the process started."
     lost_packets: int
-    "Gaps in RTP sequence numbers since the process started."
+    "Gaps in RTP sequence numbers."
+    reordered_packets: int
+    damaged: int
+    "Access units dropped because a part was missing or broken."
+    malformed: int
+    "Packets that could not be read."
+    jitter_s: float | None
+    "Interarrival jitter (RFC 3550 section 6.4.1)."
+    clock_offset_s: float | None
+    "Camera's clock less this machine's; None without sender reports."
+    clock_drift_ppm: float | None
+    "How much faster the camera's sampling clock runs than this machine's; None until it is known."
+    clock_jumps: int
+    first_frame_s: float | None
+    "From the dial to the first keyframe, of the last connection that got so far."
     last_access_unit_age_s: float | None
     reconnects: int
     error: str | None
     "The last failure in words, without credentials; None while live."
+    advice: tuple[str, ...]
+    "What to set in the camera or the configuration, each a sentence."
+    quirks: tuple[str, ...]
+    "Names of the policies in force for this camera (ingest/rtsp/quirks.py)."
+
+
+@dataclass(frozen=True, slots=True)
+class CameraReport:
+    """An ingest's heartbeat: what its camera does now, the main stream first."""
+
+    TYPE: ClassVar[str] = "camera-report"
+    camera: str
+    renditions: tuple[RenditionReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraEvent:
+    """A stream of a camera changed its state."""
+
+    TYPE: ClassVar[str] = "camera-event"
+    camera: str
+    rendition: str
+    at_ns: int
+    "UTC nanoseconds."
+    state: RenditionState
+    reason: str | None
+    "Why, without credentials."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +172,10 @@ class OfferRequest:
     session: str
     camera: str
     media_endpoint: str
+    codec: str | None
+    "Of the stream where it is known already, as on the bus."
     profile_level_id: str | None
-    "The stream's real profile where it is known already."
+    "The stream's real H.264 profile where it is known already."
     sdp: str
 
 
@@ -168,6 +240,7 @@ Message = (
     | FanoutHello
     | HelloWanted
     | CameraReport
+    | CameraEvent
     | WorkerReport
     | OfferRequest
     | Answer

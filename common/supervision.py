@@ -83,7 +83,8 @@ def choose(path: Path | None) -> tuple[Config, int | None]:
     if DEFAULT_CONFIG.exists():
         return config.load(DEFAULT_CONFIG), None
     port = _free_port()
-    camera = CameraConfig(name=SIMULATED, url=f"rtsp://127.0.0.1:{port}/simulated")
+    url = f"rtsp://127.0.0.1:{port}/simulated"
+    camera = CameraConfig(name=SIMULATED, url=url, sub=f"{url}-sub")
     return replace(Config(cameras=(camera,)), workers=config.default_workers()), port
 
 

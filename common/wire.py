@@ -11,22 +11,53 @@ from common import messages
 from common.access_unit import AccessUnit
 from common.errors import BusError
 
-MEDIA_VERSION = 1
+MEDIA_VERSION = 2
 MAX_CONTROL_BYTES = 1 << 20
 
 _KEYFRAME = 1
 _JOIN_END = 2
-_HEADER_FIELDS = 9
+_CAMERA_CLOCK = 4
+_HEADER_FIELDS = 12
 
-LIVE_TOPIC = b"live/"
-# After LIVE_TOPIC in byte order: that is how libzmq repeats subscriptions when it connects, and live has to
-# be subscribed before the join is answered, or a unit could fall between the two.
-JOIN_TOPIC = b"past/"
+# Past sorts after live in byte order: that is how libzmq repeats subscriptions when it connects, and live has
+# to be subscribed before the join is answered, or a unit could fall between the two.
+_LIVE = b"live"
+_PAST = b"past"
 
 
-def join_topic(worker: str, nonce: int) -> bytes:
-    """The topic on which ingest answers one join; the final `/` keeps it from being another's prefix."""
-    return JOIN_TOPIC + f"{worker}/{nonce:x}/".encode()
+@dataclasses.dataclass(frozen=True, slots=True)
+class LiveTopic:
+    """What one track of one rendition is published on."""
+
+    rendition: str
+    track: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class JoinTopic:
+    """Somebody's own topic for the cached GOP of a rendition."""
+
+    rendition: str
+
+
+def live_topic(rendition: str, track: str) -> bytes:
+    """The topic of a track; the final `/` keeps it from being another's prefix."""
+    return b"/".join((_LIVE, rendition.encode(), track.encode(), b""))
+
+
+def join_topic(rendition: str, worker: str, nonce: int) -> bytes:
+    """The topic on which ingest answers one join with the video of a rendition."""
+    return b"/".join((_PAST, rendition.encode(), worker.encode(), b"%x" % nonce, b""))
+
+
+def parse_topic(topic: bytes) -> LiveTopic | JoinTopic | None:
+    """What a subscription asks for; None when it is neither."""
+    match topic.decode("ascii", "replace").split("/"):
+        case ["live", rendition, track, ""]:
+            return LiveTopic(rendition, track)
+        case ["past", rendition, _, _, ""]:
+            return JoinTopic(rendition)
+    return None
 
 
 def encode_access_unit(topic: bytes, unit: AccessUnit) -> list[bytes]:
@@ -41,7 +72,10 @@ def encode_access_unit(topic: bytes, unit: AccessUnit) -> list[bytes]:
             unit.timestamp,
             unit.capture_ns,
             unit.arrival_ns,
-            _KEYFRAME if unit.keyframe else 0,
+            (_KEYFRAME if unit.keyframe else 0) | (_CAMERA_CLOCK if unit.camera_clock else 0),
+            unit.clock_rate,
+            unit.channels,
+            unit.config,
         )
     )
     return [topic, header, *unit.nals]
@@ -49,7 +83,8 @@ def encode_access_unit(topic: bytes, unit: AccessUnit) -> list[bytes]:
 
 def encode_join_end(topic: bytes, epoch: int, next_sequence: int) -> list[bytes]:
     """The last message of a join answer; `next_sequence` is the live access unit that follows."""
-    header: bytes = msgpack.packb((MEDIA_VERSION, epoch, next_sequence, "", "", 0, 0, 0, _JOIN_END))
+    fields = (MEDIA_VERSION, epoch, next_sequence, "", "", 0, 0, 0, _JOIN_END, 0, 0, b"")
+    header: bytes = msgpack.packb(fields)
     return [topic, header]
 
 
@@ -78,17 +113,20 @@ def decode_media(frames: Sequence[bytes]) -> AccessUnit | JoinEnd:
         )
     if len(header) != _HEADER_FIELDS:
         raise BusError(f"media header has {len(header)} fields instead of {_HEADER_FIELDS}")
-    _, epoch, sequence, track, codec, timestamp, capture_ns, arrival_ns, flags = header
-    integers = (epoch, sequence, timestamp, capture_ns, arrival_ns, flags)
+    _, epoch, sequence, track, codec, timestamp, capture_ns, arrival_ns, flags, *audio = header
+    rate, channels, config = audio
+    integers = (epoch, sequence, timestamp, capture_ns, arrival_ns, flags, rate, channels)
     if not all(type(number) is int for number in integers):
         raise BusError("media header holds something else where a number belongs")
-    if type(track) is not str or type(codec) is not str:
-        raise BusError("media header holds something else where track and codec belong")
+    if type(track) is not str or type(codec) is not str or type(config) is not bytes:
+        raise BusError("media header holds something else where track, codec and config belong")
     if flags & _JOIN_END:
         return JoinEnd(epoch, sequence)
     nals = tuple(frames[2:])
     if not nals or not all(nals):
         raise BusError("media message without NAL units or with an empty one")
+    if rate <= 0:
+        raise BusError(f"media header says {rate} ticks per second")
     return AccessUnit(
         epoch=epoch,
         sequence=sequence,
@@ -99,6 +137,10 @@ def decode_media(frames: Sequence[bytes]) -> AccessUnit | JoinEnd:
         arrival_ns=arrival_ns,
         keyframe=bool(flags & _KEYFRAME),
         nals=nals,
+        clock_rate=rate,
+        channels=channels,
+        config=config,
+        camera_clock=bool(flags & _CAMERA_CLOCK),
     )
 
 

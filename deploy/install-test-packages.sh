@@ -1,15 +1,19 @@
 #!/bin/sh
-# Installs the Debian packages that the tests use as cameras and viewers; quick when all are there.
+# Installs the Debian or Ubuntu packages that the tests use as cameras and viewers; quick when all are there.
 set -eu
 . "$(dirname "$0")/as-root.sh"
 
-# libatomic1 is what the node inside the playwright package needs.
+# libatomic1 is what the node inside the playwright package needs; glib-networking is GStreamer's TLS;
+# -bad brings x265enc and voaacenc, -libav G.722; vlc-bin without recommended packages brings no desktop.
 packages="
     chromium fonts-dejavu-core
     libatomic1
     ffmpeg
     python3-gi gir1.2-gst-rtsp-server-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly
+    gstreamer1.0-plugins-bad gstreamer1.0-libav glib-networking
+    vlc-bin vlc-plugin-base
+    iproute2
 "
 
 if ! command -v dpkg-query >/dev/null; then

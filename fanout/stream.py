@@ -16,6 +16,9 @@ from fanout.packetizer import PacketizedUnit, packetize
 
 log = logging.getLogger(__name__)
 
+RENDITION = "main"
+LIVE_TOPIC = wire.live_topic(RENDITION, "video")
+CODEC = "H264"  # what packetizer.py reads
 JOIN_DEADLINE_S = 0.5
 DEFAULT_FRAME_TICKS = VIDEO_CLOCK_RATE // 25
 MAX_FRAME_TICKS = VIDEO_CLOCK_RATE // 4
@@ -81,12 +84,12 @@ class Stream:
         self._next_sequence = 0
         self._decodable = False
         self._refused_version = False
-        self._join_topic = wire.join_topic(worker, secrets.randbits(64))
+        self._join_topic = wire.join_topic(RENDITION, worker, secrets.randbits(64))
         self._joined: list[AccessUnit] = []
         # Live units that arrive before the end of the join; None once the join is over.
         self._held: list[AccessUnit] | None = []
         self._subscriber = MediaSubscriber(endpoint, self._on_message)
-        self._subscriber.subscribe(wire.LIVE_TOPIC)
+        self._subscriber.subscribe(LIVE_TOPIC)
         self._subscriber.subscribe(self._join_topic)
         self._deadline = asyncio.get_running_loop().call_later(JOIN_DEADLINE_S, self._end_join)
 
@@ -121,7 +124,7 @@ class Stream:
                 self._refused_version = True
                 log.error("! camera %s: %s", self.camera, exc)
             return
-        if frames[0] == wire.LIVE_TOPIC:
+        if frames[0] == LIVE_TOPIC:
             if isinstance(message, AccessUnit):
                 if self._held is None:
                     self._take(message)
@@ -171,9 +174,11 @@ class Stream:
             self._decodable = False
         self._next_sequence = unit.sequence + 1
         timestamp = self._timeline.place(unit)
-        if unit.keyframe:
+        if unit.codec != CODEC:
+            self._decodable = False
+        elif unit.keyframe:
             self._decodable = True
-        elif not self._decodable:
+        if not self._decodable:
             self._gop.clear()
             return None
         packetized = packetize(unit, timestamp)

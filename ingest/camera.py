@@ -1,59 +1,33 @@
-"""One camera's life: idle … connecting … live … backing off, for ever."""
+"""One rendition's life: idle … connecting … live … stalled … backing off, for ever."""
 
 import asyncio
 import contextlib
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from common.access_unit import AccessUnit
 from common.clock import Clock
-from common.errors import CameraError, CctvError
-from common.messages import CameraState
-from common.urls import CameraUrl, redact
-from ingest.connection import CameraConnection, connect
-from ingest.rtsp.session import Event, Playing, RtcpData, RtpData
-from ingest.stream import VideoStream
+from common.errors import CameraError, CameraRefusal, CctvError
+from common.messages import RenditionState
+from common.urls import redact
+from ingest.output import Output
+from ingest.playback import Playback, Timing
+from ingest.source import Source
 
 log = logging.getLogger(__name__)
 
 # Which state may follow which.
-TRANSITIONS: dict[CameraState, frozenset[CameraState]] = {
+TRANSITIONS: dict[RenditionState, frozenset[RenditionState]] = {
     "idle": frozenset({"connecting"}),
-    "connecting": frozenset({"live", "backing_off", "idle"}),
-    "live": frozenset({"backing_off", "idle"}),
+    "connecting": frozenset({"live", "backing_off", "failed", "idle"}),
+    "live": frozenset({"stalled", "backing_off", "failed", "idle"}),
+    "stalled": frozenset({"live", "backing_off", "failed", "idle"}),
     "backing_off": frozenset({"connecting", "idle"}),
+    "failed": frozenset({"connecting", "idle"}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How patient to be, in seconds."""
-
-    tick_s: float = 1.0
-    "How often deadlines and watchdogs are looked at."
-    first_backoff_s: float = 0.5
-    max_backoff_s: float = 30.0
-    stable_after_s: float = 10.0
-    "Play this long and the back-off starts anew."
-    video_deadline_s: float = 10.0
-    "PLAYing without a packet of video."
-    keyframe_deadline_s: float = 30.0
-    release_after_s: float = 10.0
-    "On demand: after the last subscriber."
-    report_every_s: float = 5.0
-    "RTCP receiver reports (RFC 3550 section 6.2)."
-
-
-@dataclass(frozen=True, slots=True)
-class Faults:
-    """What was wrong with the data of a camera that goes on all the same, counted."""
-
-    lost: int = 0
-    damaged: int = 0
-    malformed: int = 0
-    garbage: int = 0
+MAX_ERROR_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +35,23 @@ class Hooks:
     """What the camera tells the process around it."""
 
     on_access_unit: Callable[[AccessUnit], None]
-    on_change: Callable[[], None]
-    "State or error changed."
+    on_event: Callable[[RenditionState, str | None, int], None]
+    "A new state, why (without credentials), and when in UTC nanoseconds."
 
 
 class Camera:
-    """Keeps one camera connected while it is wanted; `run` never returns.
+    """Keeps one rendition connected while it is wanted; `run` never returns.
 
-    `on_demand` cameras are wanted while `demand(True)` holds and `release_after_s` longer; the others always.
+    `on_demand` renditions are wanted while `demand(True)` holds and `release_after_s` longer; the others
+    always. `name` stands in the log.
     """
 
     def __init__(
         self,
         name: str,
-        url: CameraUrl,
+        source: Source,
         on_demand: bool,
-        stream: VideoStream,
+        output: Output,
         clock: Clock,
         hooks: Hooks,
         timing: Timing | None = None,
@@ -86,33 +61,49 @@ class Camera:
         "The last failure in words, without credentials; None while live."
         self.reconnects = 0
         "Attempts after the first one that became necessary by failure."
+        self.first_frame_s: float | None = None
+        "From the dial to the first keyframe, of the last connection that got so far."
         self._name = name
-        self._url = url
+        self._source = source
         self._on_demand = on_demand
-        self._stream = stream
+        self._output = output
         self._clock = clock
         self._hooks = hooks
         self._timing = timing or Timing()
         self._random = random.Random(seed)
-        self._state: CameraState = "idle"
+        self._state: RenditionState = "idle"
+        self._state_since = clock.monotonic_s()
         self._wanted = asyncio.Event()
         self._release: asyncio.TimerHandle | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._playback: Playback | None = None
         self._backoff_s = self._timing.first_backoff_s
-        self._playing_since: float | None = None
-        self._last_packet_at = 0.0
-        self._told_faults = Faults()
-        self._last_keyframe_at = 0.0
+        self._told_error: str | None = None
         if not on_demand:
             self._wanted.set()
 
     @property
-    def state(self) -> CameraState:
-        """Where the camera is."""
+    def state(self) -> RenditionState:
+        """Where the rendition is."""
         return self._state
 
+    @property
+    def now(self) -> float:
+        """Monotonic seconds, by its clock."""
+        return self._clock.monotonic_s()
+
+    @property
+    def state_s(self) -> float:
+        """Seconds in this state."""
+        return self.now - self._state_since
+
+    @property
+    def playback(self) -> Playback | None:
+        """The attempt that goes on now."""
+        return self._playback
+
     def demand(self, wanted: bool) -> None:
-        """Somebody subscribes, or nobody any more; means nothing to a camera that is always on."""
+        """Somebody subscribes, or nobody any more; means nothing to a rendition that is always on."""
         if not self._on_demand:
             return
         if self._release is not None:
@@ -142,120 +133,102 @@ class Camera:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._attempt
                 self._backoff_s = self._timing.first_backoff_s
+                self._told_error = None
                 self._set("idle", None)
 
     async def _try_until_released(self) -> None:
         while True:
+            state: RenditionState = "backing_off"
             try:
                 await self.run_once()
             except CctvError as exc:
-                error = redact(str(exc))
+                error = redact(str(exc))[:MAX_ERROR_CHARACTERS]
+                if isinstance(exc, CameraRefusal):
+                    # Cameras lock accounts after a few wrong logins: no quick attempts.
+                    state = "failed"
+                    self._backoff_s = self._timing.max_backoff_s
             pause_s = self._next_backoff()
-            self._set("backing_off", error)
+            self._set(state, error)
             await self._clock.sleep(pause_s)
             self.reconnects += 1
 
     def _next_backoff(self) -> float:
         """Seconds to wait: doubling from 0.5 to 30, each shortened at random by up to a half."""
-        since = self._playing_since
-        if since is not None and self._clock.monotonic_s() - since >= self._timing.stable_after_s:
-            self._backoff_s = self._timing.first_backoff_s
         pause_s = self._backoff_s * self._random.uniform(0.5, 1.0)
         self._backoff_s = min(2 * self._backoff_s, self._timing.max_backoff_s)
         return pause_s
 
     async def run_once(self) -> None:
         """One attempt: connect, play, watch until it fails; raises CctvError saying why."""
-        self._playing_since = None
-        self._told_faults = replace(self._told_faults, garbage=0)
         self._set("connecting", self.error)
-        connection = await connect(self._url, self._clock, self._on_event)
+        playback = Playback(self._output, self._clock, self._timing, self._shown)
+        self._playback = playback
+        play = asyncio.ensure_future(self._source.play(playback))
+        watch = asyncio.ensure_future(self._watch(playback))
+        for task in (play, watch):
+            task.add_done_callback(self._ended)
         try:
-            next_report = 0.0
-            while not connection.ended.done():
-                await asyncio.wait({connection.ended}, timeout=self._timing.tick_s)
-                now = self._clock.monotonic_s()
-                connection.tick()
-                self._tell_faults(connection.session.garbage_bytes)
-                self._watch(now)
-                if now >= next_report:
-                    next_report = now + self._timing.report_every_s
-                    self._send_report(connection, now)
-            connection.ended.result()
-            raise CameraError("camera closed the connection")
+            await asyncio.wait({play, watch}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (play, watch):
+                if task.done() and not task.cancelled():
+                    task.result()
+            raise CameraError("camera ended the stream")
         finally:
-            await connection.close()
+            playback.close()
+            self._playback = None
+            watch.cancel()
+            await self._leave(play)
 
-    def _send_report(self, connection: CameraConnection, now: float) -> None:
-        report = self._stream.receiver_report(now) if self._playing_since is not None else None
-        if report is not None:
-            connection.send_rtcp(report)
+    async def _leave(self, play: "asyncio.Task[None]") -> None:
+        """Ends the source, which says TEARDOWN; one that takes too long for that is left behind."""
+        play.cancel()
+        await asyncio.wait({play}, timeout=self._timing.teardown_deadline_s)
 
-    def _tell_faults(self, garbage: int) -> None:
-        """Says what was lost since the last tick in one line, never per packet."""
-        stream, told = self._stream, self._told_faults
-        faults = Faults(stream.lost_packets, stream.damaged, stream.malformed, garbage)
-        if faults == told:
-            return
-        self._told_faults = faults
-        log.warning(
-            "! camera %s: %d RTP packets lost, %d malformed; %d access units damaged; "
-            "%d octets between messages that are neither RTSP nor RTP",
-            self._name,
-            faults.lost - told.lost,
-            faults.malformed - told.malformed,
-            faults.damaged - told.damaged,
-            faults.garbage - told.garbage,
-        )
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, CctvError):
+            log.error("! camera %s: fault in its source", self._name, exc_info=error)
 
-    def _watch(self, now: float) -> None:
-        """Raises CameraError for a camera that is connected and shows nothing."""
-        if self._playing_since is None:
-            return
-        timing = self._timing
-        if now - self._last_keyframe_at >= timing.keyframe_deadline_s:
-            raise CameraError(
-                f"camera sent no keyframe that can be decoded for {timing.keyframe_deadline_s:g} s; "
-                "set a shorter I-frame interval in it"
-            )
-        # Packets count, not access units: a camera with a long GOP may have to be waited for.
-        if now - self._last_packet_at >= timing.video_deadline_s:
-            raise CameraError(f"camera is connected but sent no video for {timing.video_deadline_s:g} s")
+    async def _watch(self, playback: Playback) -> None:
+        """Looks at deadlines; raises CameraError when one has passed."""
+        stable_after_s = self._timing.stable_after_s
+        while True:
+            await self._clock.sleep(self._timing.tick_s)
+            now = self._clock.monotonic_s()
+            since = playback.playing_since
+            if self._state == "live" and since is not None and now - since >= stable_after_s:
+                self._backoff_s = self._timing.first_backoff_s
+                self._told_error = None
+            playback.watch(now)
+            if self._state == "live" and playback.stalled(now):
+                self._set("stalled", "camera is connected but sends no pictures at present")
 
-    def _on_event(self, event: Event) -> None:
-        match event:
-            case RtpData(packets):
-                now = self._last_packet_at = self._clock.monotonic_s()
-                for unit in self._stream.rtp(packets, now, self._clock.utc_ns()):
-                    if unit.keyframe:
-                        self._last_keyframe_at = now
-                        if self._state == "connecting":
-                            self._set("live", None)
-                    self._hooks.on_access_unit(unit)
-            case RtcpData(packets):
-                for packet in packets:
-                    if self._stream.rtcp(packet, self._clock.monotonic_s()):
-                        raise CameraError("camera ended the stream by RTCP BYE")
-            case Playing(track):
-                now = self._clock.monotonic_s()
-                self._playing_since = self._last_packet_at = self._last_keyframe_at = now
-                self._stream.restart(
-                    track, self._random.getrandbits(32), f"cctv3-{self._random.getrandbits(64):x}"
-                )
+    def _shown(self, unit: AccessUnit) -> None:
+        state = self._state
+        if state != "live" and unit.track == "video":
+            if state == "stalled":
+                self._set("live", None)
+            elif unit.keyframe and self._playback is not None:
+                self.first_frame_s = self._clock.monotonic_s() - self._playback.began
+                self._set("live", None)
+        self._hooks.on_access_unit(unit)
 
-    def _set(self, state: CameraState, error: str | None) -> None:
+    def _set(self, state: RenditionState, error: str | None) -> None:
         """The one place where the state changes; a failure is logged when its text is new."""
-        before, known = self._state, self.error
-        if state != before:
-            if state not in TRANSITIONS[before]:
-                allowed = ", ".join(sorted(TRANSITIONS[before]))
-                raise AssertionError(f"camera goes from {before} to {allowed}, not to {state}")
-            # The rounds of an outage that was told already are of no interest.
-            again = known is not None and state in ("connecting", "backing_off")
-            log.log(logging.DEBUG if again else logging.INFO, "= camera %s: %s", self._name, state)
-        self._state = state
+        before = self._state
         self.error = error
-        if error is not None and error != known:
+        if state == before:
+            return
+        if state not in TRANSITIONS[before]:
+            allowed = ", ".join(sorted(TRANSITIONS[before]))
+            raise AssertionError(f"camera goes from {before} to {allowed}, not to {state}")
+        self._state = state
+        self._state_since = self._clock.monotonic_s()
+        # The rounds of an outage that was told already are of no interest.
+        again = self._told_error is not None and state != "live"
+        log.log(logging.DEBUG if again else logging.INFO, "= camera %s: %s", self._name, state)
+        if error is not None and state in ("backing_off", "failed") and error != self._told_error:
+            self._told_error = error
             log.warning("! camera %s: %s", self._name, error)
-        if (state, error) != (before, known):
-            self._hooks.on_change()
+        # The error of the attempt before is no reason to connect.
+        self._hooks.on_event(state, None if state == "connecting" else error, self._clock.utc_ns())

@@ -1,4 +1,4 @@
-"""The TCP connection to a camera: the only place of ingest with sockets.
+"""The RTSP connection to a camera: an open socket, and the RtspSession that speaks over it.
 
 Everything per packet happens in the event loop's callback that reads the socket: no task, no queue and
 no `await` per packet.
@@ -6,99 +6,132 @@ no `await` per packet.
 
 import asyncio
 import os
+import ssl
 from collections.abc import Callable
+from typing import Any
 
 from common.clock import Clock
-from common.errors import CameraError, CctvError
-from common.urls import CameraUrl
+from ingest.rtsp.events import Ended, Event
 from ingest.rtsp.messages import RtspError
-from ingest.rtsp.session import Ended, Event, RtspSession
+from ingest.rtsp.session import RtspSession
+from ingest.rtsp.tunnel import encode
 
-CONNECT_DEADLINE_S = 5.0
 TEARDOWN_DEADLINE_S = 0.5
 RECEIVE_BYTES = 64 << 10
 # A camera that reads nothing has at most our RTCP waiting; more than this means that it is gone.
 MAX_UNSENT_BYTES = 64 << 10
 
 
-class CameraConnection(asyncio.BufferedProtocol):
-    """Moves octets between a socket and an RtspSession; `on_event` is called for each event, in order.
+class Upward(asyncio.Protocol):
+    """The POST of a tunnel. What a camera answers there is of no use to anybody."""
 
-    An error of the session, or raised by `on_event`, ends the connection and comes out of `ended`.
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.on_lost: Callable[[], None] = lambda: None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.on_lost()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class CameraConnection(asyncio.BufferedProtocol):
+    """Moves octets between sockets and an RtspSession, from `start` on.
+
+    What the session, or the reader of its events, raises ends the connection and comes out of `ended`.
     """
 
-    def __init__(self, url: CameraUrl, clock: Clock, on_event: Callable[[Event], None]) -> None:
-        self.session = RtspSession(url, os.urandom(16))
+    def __init__(self, clock: Clock) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        "Done when the connection is over; holds the CctvError that ended it, if any."
+        "Done when the connection is over; holds the error that ended it, if any."
         self._clock = clock
-        self._on_event = on_event
+        self._on_event: Callable[[Event], None] = lambda event: None
+        self._session: RtspSession | None = None
         self._transport: asyncio.Transport | None = None
+        self._upward: Upward | None = None
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+
+    @property
+    def local_address(self) -> tuple[Any, ...]:
+        """Of the socket, as its family has it."""
+        return self._extra("sockname")
+
+    @property
+    def peer_address(self) -> tuple[Any, ...]:
+        """Of the camera's end of the socket, as its family has it."""
+        return self._extra("peername")
+
+    def _extra(self, name: str) -> tuple[Any, ...]:
+        assert self._transport is not None
+        found: tuple[Any, ...] = self._transport.get_extra_info(name)
+        return found
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._step(lambda: self.session.start(self._clock.monotonic_s()))
+        transport.pause_reading()
+
+    def go_through(self, upward: Upward) -> None:
+        """What is said goes through the POST of a tunnel."""
+        self._upward = upward
+        upward.on_lost = lambda: self._step(lambda session: session.eof())
+
+    def start(self, session: RtspSession, on_event: Callable[[Event], None]) -> None:
+        """Speaks to the camera as `session` has it; `on_event` is called for each of its events, in order."""
+        self._session = session
+        self._on_event = on_event
+        self._step(lambda session: session.start(self._clock.monotonic_s()))
+        if self._transport is not None and not self.ended.done():
+            self._transport.resume_reading()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        session = self._session
+        if session is None or self.ended.done():
+            return
         try:
-            self.session.feed(self._buffer[:nbytes], self._clock.monotonic_s())
-            self._handle_events()
-        except CctvError as exc:
-            self._end(exc)
+            session.feed(self._buffer[:nbytes], self._clock.monotonic_s())
+            self._handle_events(session)
+        except Exception as exc:
+            self.end(exc)
 
     def eof_received(self) -> None:
-        self._step(self.session.eof)
-        self._end(None)
+        self._step(lambda session: session.eof())
+        self.end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._step(self.session.eof)
-        self._end(None)
+        # A reset is one more way to close; the others come from this end: no route, nothing acknowledged.
+        if isinstance(exc, OSError) and not isinstance(exc, ConnectionError | ssl.SSLError):
+            self.end(RtspError(f"camera cannot be reached any more: {reason_of(exc)}"))
+        self.eof_received()
 
     def tick(self) -> None:
         """Deadlines and keep-alive; to be called about once a second."""
-        self._step(lambda: self.session.tick(self._clock.monotonic_s()))
+        self._step(lambda session: session.tick(self._clock.monotonic_s()))
 
-    def send_rtcp(self, packet: bytes) -> None:
-        """Sends an RTCP packet to the camera."""
-        self._step(lambda: self.session.send_rtcp(packet))
+    def send_rtcp(self, track: int, packet: bytes) -> None:
+        """Sends an RTCP packet about an interleaved track to the camera."""
+        self._step(lambda session: session.send_rtcp(track, packet))
 
     async def close(self) -> None:
         """Says TEARDOWN when there is a session, waits shortly for its answer and closes the socket."""
-        if not self.ended.done():
-            self._step(lambda: self.session.teardown(self._clock.monotonic_s()))
-        await asyncio.wait({self.ended}, timeout=TEARDOWN_DEADLINE_S)
-        self._end(None)
-
-    def _step(self, step: Callable[[], None]) -> None:
-        if self.ended.done():
-            return
+        self._step(lambda session: session.teardown(self._clock.monotonic_s()))
         try:
-            step()
-            self._handle_events()
-        except CctvError as exc:
-            self._end(exc)
+            if self._session is not None:
+                await asyncio.wait({self.ended}, timeout=TEARDOWN_DEADLINE_S)
+        finally:
+            self.end(None)
 
-    def _handle_events(self) -> None:
-        for event in self.session.events():
-            if isinstance(event, Ended):
-                self._end(None)
-            else:
-                self._on_event(event)
-        self._flush()
-
-    def _flush(self) -> None:
-        data = self.session.data_to_send()
-        if data and self._transport is not None:
-            self._transport.write(data)
-            if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
-                raise RtspError("camera takes no more data on its connection")
-
-    def _end(self, error: CctvError | None) -> None:
+    def end(self, error: Exception | None) -> None:
+        """The connection is over, because of `error` if there is one; without another word to the camera."""
         if not self.ended.done():
             if error is None:
                 self.ended.set_result(None)
@@ -108,23 +141,38 @@ class CameraConnection(asyncio.BufferedProtocol):
                 self.ended.exception()
         if self._transport is not None:
             self._transport.abort()
+        if self._upward is not None:
+            self._upward.abort()
+
+    def _step(self, step: Callable[[RtspSession], None]) -> None:
+        if self.ended.done() or self._session is None:
+            return
+        try:
+            step(self._session)
+            self._handle_events(self._session)
+        except Exception as exc:
+            # Also a fault of our own: it comes out where the connection is waited for.
+            self.end(exc)
+
+    def _handle_events(self, session: RtspSession) -> None:
+        for event in session.events():
+            if isinstance(event, Ended):
+                self.end(None)
+            else:
+                self._on_event(event)
+        if data := session.data_to_send():
+            self._send(data)
+
+    def _send(self, data: bytes) -> None:
+        out: asyncio.WriteTransport | None = self._transport
+        if self._upward is not None:
+            out, data = self._upward.transport, encode(data)
+        if out is not None:
+            out.write(data)
+            if out.get_write_buffer_size() > MAX_UNSENT_BYTES:
+                raise RtspError("camera takes no more data on its connection")
 
 
-async def connect(url: CameraUrl, clock: Clock, on_event: Callable[[Event], None]) -> CameraConnection:
-    """Opens a connection and starts the session; raises CameraError when that fails within 5 s."""
-    where = f"{url.host}:{url.port}"
-    try:
-        async with asyncio.timeout(CONNECT_DEADLINE_S):
-            _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: CameraConnection(url, clock, on_event), url.host, url.port
-            )
-    except TimeoutError:
-        raise CameraError(
-            f"camera at {where} does not answer within {CONNECT_DEADLINE_S:g} s; check its address and power"
-        ) from None
-    except ConnectionRefusedError:
-        raise CameraError(f"camera at {where} refuses connections; check the port") from None
-    except OSError as exc:
-        reason = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc)
-        raise CameraError(f"camera at {where} cannot be reached: {reason}") from None
-    return connection
+def reason_of(error: OSError) -> str:
+    """What went wrong, in the system's words."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)

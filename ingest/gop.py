@@ -7,14 +7,19 @@ MAX_ACCESS_UNITS = 1200  # 48 s at 25 access units per second
 
 
 class GopCache:
-    """Keeps one GOP in a bounded space; one that passes the bounds is let go up to the next keyframe."""
+    """Keeps one GOP in a bounded space; one that passes the bounds is let go up to the next keyframe.
+
+    Video only: sound that is past is of no use to somebody who joins.
+    """
 
     def __init__(self) -> None:
         self._units: list[AccessUnit] = []
         self._bytes = 0
 
     def add(self, unit: AccessUnit) -> None:
-        """Takes the next access unit of the stream."""
+        """Takes the next access unit of either track."""
+        if unit.track != "video":
+            return
         if unit.keyframe:
             self.clear()
         elif not self._units:

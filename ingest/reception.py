@@ -3,7 +3,7 @@
 import enum
 
 from common.rtp import ReceiverReport, ReportBlock, SenderReport, SourceDescription, serialize_rtcp
-from common.units import sequence_delta
+from common.units import sequence_delta, timestamp_delta
 
 MAX_DROPOUT = 3000  # RFC 3550 appendix A.1
 MAX_MISORDER = 100
@@ -27,24 +27,30 @@ class Reception:
     def __init__(self, clock_rate: int, own_ssrc: int, cname: str) -> None:
         self.lost = 0
         "Packets missing by sequence number."
+        self.ssrc: int | None = None
+        "The source that is followed; None before its first packet."
         self._clock_rate = clock_rate
         self._own_ssrc = own_ssrc
         self._cname = cname
-        self._ssrc: int | None = None
         self._base = 0
         self._highest = 0
         self._received = 0
-        self._timestamp: int | None = None
+        self._timestamp = 0
+        self._arrived_at = 0.0
         self._reported = (0, 0)
-        self._transit: float | None = None
         self._jitter = 0.0
         self._last_sr = 0
         self._last_sr_at: float | None = None
 
+    @property
+    def jitter_s(self) -> float:
+        """Interarrival jitter (section 6.4.1)."""
+        return self._jitter / self._clock_rate
+
     def packet(self, ssrc: int, sequence: int, timestamp: int, now: float) -> Arrival:
         """Takes note of a packet that came at `now`, monotonic seconds."""
-        if ssrc != self._ssrc:
-            first = self._ssrc is None
+        if ssrc != self.ssrc:
+            first = self.ssrc is None
             self._restart(ssrc, sequence, timestamp, now)
             return Arrival.IN_ORDER if first else Arrival.RESTARTED
         if timestamp != self._timestamp:
@@ -67,39 +73,38 @@ class Reception:
         return Arrival.AFTER_LOSS
 
     def _restart(self, ssrc: int, sequence: int, timestamp: int, now: float) -> None:
-        self._ssrc = ssrc
+        self.ssrc = ssrc
         self._base = self._highest = sequence
         self._received = 1
         self._reported = (0, 0)
-        self._transit = None
         self._jitter = 0.0
         self._last_sr_at = None
-        self._follow_jitter(timestamp, now)
+        self._timestamp = timestamp
+        self._arrived_at = now
 
     def _follow_jitter(self, timestamp: int, now: float) -> None:
         """RFC 3550 section 6.4.1 and appendix A.8, in ticks.
 
         Once for each timestamp: the packets of a large picture share one and take their time.
         """
+        passed = (now - self._arrived_at) * self._clock_rate
+        change = abs(passed - timestamp_delta(timestamp, self._timestamp))
+        # A timestamp that jumps is not jitter.
+        if change < 10 * self._clock_rate:
+            self._jitter += (change - self._jitter) / 16
         self._timestamp = timestamp
-        transit = now * self._clock_rate - timestamp
-        if self._transit is not None:
-            change = abs(transit - self._transit)
-            # A timestamp that wraps or jumps is not jitter.
-            if change < 10 * self._clock_rate:
-                self._jitter += (change - self._jitter) / 16
-        self._transit = transit
+        self._arrived_at = now
 
     def sender_report(self, report: SenderReport, now: float) -> None:
         """Takes note of a sender report, to be echoed in ours."""
-        if report.ssrc == self._ssrc:
+        if report.ssrc == self.ssrc:
             self._last_sr = report.ntp >> 16 & 0xFFFF_FFFF
             self._last_sr_at = now
 
     def report(self, now: float) -> bytes:
         """A compound packet of receiver report and CNAME (section 6.1)."""
         blocks: tuple[ReportBlock, ...] = ()
-        if self._ssrc is not None:
+        if self.ssrc is not None:
             expected = self._highest - self._base + 1
             before_expected, before_received = self._reported
             expected_now = expected - before_expected
@@ -109,7 +114,7 @@ class Reception:
             since = now - self._last_sr_at if self._last_sr_at is not None else 0.0
             blocks = (
                 ReportBlock(
-                    ssrc=self._ssrc,
+                    ssrc=self.ssrc,
                     fraction_lost=fraction,
                     packets_lost=min(expected - self._received, 0x7F_FFFF),
                     highest_sequence=self._highest & 0xFFFF_FFFF,

@@ -1,7 +1,10 @@
 """What is visible outside: health of the system and state of the cameras. No camera URL is known here."""
 
+import dataclasses
+
 from aiohttp import web
 
+from signaling import events
 from signaling.broker import Broker
 from signaling.problems import RETRY_SOON_S, Problem
 from signaling.workers import CameraStatus
@@ -9,25 +12,30 @@ from signaling.workers import CameraStatus
 Member = str | int | float | None
 
 
-def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
-    """One camera of `GET /api/v1/cameras`; bitrate in bits per second, gop_s and age in seconds."""
-    report = status.report
-    error = report.error if report else None
+def _error(status: CameraStatus) -> str | None:
     if status.state == "down":
-        error = "its ingest process is not heard; it is started again"
+        return "its ingest process is not heard; it is started again"
+    return status.main.error if status.main else None
+
+
+def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
+    """One camera of `GET /api/v1/cameras`, by its main stream; bitrate in bit/s, gop_s and age in s."""
+    video = status.main.video if status.main else None
+    audio = status.main.audio if status.main else None
     return {
         "name": status.name,
         "state": status.state,
-        "codec": report.codec if report else None,
-        "profile": report.profile if report else None,
-        "width": report.width if report else None,
-        "height": report.height if report else None,
-        "fps": report.fps if report else None,
-        "bitrate": report.bitrate if report else None,
-        "gop_s": report.gop_s if report else None,
+        "codec": video.codec if video else None,
+        "profile": video.profile if video else None,
+        "width": video.width if video else None,
+        "height": video.height if video else None,
+        "fps": video.fps if video else None,
+        "bitrate": video.bitrate if video else None,
+        "gop_s": video.gop_s if video else None,
+        "audio": audio.codec if audio else None,
         "age": round(status.age_s, 3) if status.age_s is not None else None,
         "viewers": viewers,
-        "error": error,
+        "error": _error(status),
     }
 
 
@@ -39,7 +47,16 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handlers belong."""
-        return [web.get("/healthz", self._health), web.get("/api/v1/cameras", self._cameras)]
+        return [
+            web.get("/healthz", self._health),
+            web.get("/api/v1/cameras", self._cameras),
+            web.get("/api/v1/cameras/{camera}/report", self._report),
+            web.get("/api/v1/events", self._events),
+        ]
+
+    async def close(self, app: web.Application) -> None:
+        """Ends the listeners of events; meant for `on_shutdown`."""
+        self._broker.events.close()
 
     async def _health(self, request: web.Request) -> web.Response:
         workers = len(self._broker.registry.workers())
@@ -53,3 +70,24 @@ class Api:
         return web.json_response(
             [camera_members(registry.status(name), viewers[name]) for name in registry.cameras]
         )
+
+    async def _report(self, request: web.Request) -> web.Response:
+        """All that is measured of a camera (messages.RenditionReport), and its latest changes of state."""
+        name = request.match_info["camera"]
+        if not self._broker.registry.has_camera(name):
+            raise Problem(404, f"there is no camera {name[:60]!r}; GET api/v1/cameras lists them")
+        status = self._broker.registry.status(name)
+        renditions = status.report.renditions if status.report else ()
+        return web.json_response(
+            {
+                "camera": name,
+                "state": status.state,
+                "error": _error(status),
+                "viewers": self._broker.sessions.count_by_camera()[name],
+                "renditions": [dataclasses.asdict(rendition) for rendition in renditions],
+                "events": [events.members(event) for event in self._broker.events.of_camera(name)],
+            }
+        )
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        return await events.send(self._broker.events, request)

@@ -53,7 +53,9 @@ def create_app(broker: Broker, clock: Clock) -> web.Application:
     app.on_response_prepare.append(_add_headers)
     sockets = WebSockets(broker, clock)
     app.on_shutdown.append(sockets.close)
-    for room in (Whep(broker), sockets, Api(broker), Pages()):
+    api = Api(broker)
+    app.on_shutdown.append(api.close)
+    for room in (Whep(broker), sockets, api, Pages()):
         app.add_routes(room.routes())
     return app
 

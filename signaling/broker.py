@@ -12,6 +12,7 @@ from common.bus import REQUEST_DEADLINE_S, BusTimeout, ControlServer, PeerUnreac
 from common.clock import Clock
 from common.messages import (
     Answer,
+    CameraEvent,
     CameraReport,
     CandidateRequest,
     CloseRequest,
@@ -26,6 +27,7 @@ from common.messages import (
     WorkerReport,
 )
 from signaling import fragment, routing
+from signaling.events import EventLog
 from signaling.problems import RETRY_SOON_S, RETRY_WHEN_FULL_S, Problem, from_refusal
 from signaling.sessions import Owner, Session, SessionTable
 from signaling.workers import HelloNeeded, Registry, SessionsStated
@@ -58,6 +60,7 @@ class Broker:
         self._started_s = clock.monotonic_s()
         self.registry = Registry(cameras, clock)
         self.sessions = SessionTable()
+        self.events = EventLog(clock)
         self._offers: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._control = ControlServer(endpoint, self._heard)
@@ -105,6 +108,9 @@ class Broker:
                             "the media worker was restarted" if restarted else "the media worker forgot it"
                         )
                         self.sessions.restate(identity, sessions, reason)
+            case CameraEvent():
+                if self.registry.has_camera(message.camera):
+                    self.events.add(message)
             case _:
                 log.warning("! control: %s sent %s, which no peer sends", identity, message.TYPE)
 
@@ -131,11 +137,14 @@ class Broker:
         ingest = self.registry.ingest(camera)
         if ingest is None:
             raise Problem(503, f"the ingest process of {camera} is not up; it is started again", RETRY_SOON_S)
+        main = self.registry.status(camera).main
+        video = main.video if main else None
         request = OfferRequest(
             session=secrets.token_urlsafe(16),
             camera=camera,
             media_endpoint=ingest.media_endpoint,
-            profile_level_id=ingest.report.profile_level_id if ingest.report else None,
+            codec=video.codec if video else None,
+            profile_level_id=video.profile_level_id if video else None,
             sdp=sdp,
         )
         failed: dict[str, Problem] = {}

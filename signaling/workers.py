@@ -9,9 +9,10 @@ from typing import Literal
 from common.clock import Clock
 from common.messages import (
     CameraReport,
-    CameraState,
     FanoutHello,
     IngestHello,
+    RenditionReport,
+    RenditionState,
     SessionEntry,
     WorkerReport,
 )
@@ -65,12 +66,17 @@ class CameraStatus:
     """A configured camera as the outside sees it."""
 
     name: str
-    state: CameraState | Literal["down"]
-    "`down`: its ingest process is not heard."
+    state: RenditionState | Literal["down"]
+    "Of the main stream. `down`: its ingest process is not heard."
     report: CameraReport | None
     "The last one of the process that runs now."
     age_s: float | None
-    "Seconds since the last access unit."
+    "Seconds since the last access unit of the main stream."
+
+    @property
+    def main(self) -> RenditionReport | None:
+        """What is known of the main stream."""
+        return self.report.renditions[0] if self.report and self.report.renditions else None
 
 
 class Registry:
@@ -163,9 +169,11 @@ class Registry:
         """State and last report of a configured camera."""
         ingest = self._ingests.get(camera)
         report = ingest.report if ingest is not None else None
-        age_s = None
-        if ingest is not None and report is not None and report.last_access_unit_age_s is not None:
-            age_s = report.last_access_unit_age_s + self._clock.monotonic_s() - ingest.heard_s
-        if self.ingest(camera) is None:
-            return CameraStatus(camera, "down", report, age_s)
-        return CameraStatus(camera, report.state if report else "connecting", report, age_s)
+        status = CameraStatus(camera, "down", report, None)
+        main = status.main
+        if ingest is not None and main is not None and main.last_access_unit_age_s is not None:
+            age_s = main.last_access_unit_age_s + self._clock.monotonic_s() - ingest.heard_s
+            status = dataclasses.replace(status, age_s=age_s)
+        if self.ingest(camera) is not None:
+            status = dataclasses.replace(status, state=main.state if main else "connecting")
+        return status

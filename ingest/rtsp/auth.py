@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal
 
 from common.errors import ConfigError
-from ingest.rtsp.messages import RtspError, shown
+from ingest.rtsp.messages import RtspRefusal, shown
 
 _CHALLENGE = re.compile(r"(?:^|,)\s*(Basic|Digest)\b", re.IGNORECASE)
 _PARAMETER = re.compile(r"([A-Za-z0-9_-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))")
@@ -38,6 +38,13 @@ class Challenge:
     "The camera offers qop=auth (RFC 7616 section 3.3)."
     stale: bool = False
     "Only the nonce is old; the password may be right."
+    algorithm_named: bool = False
+    "The camera wrote the algorithm, so the answer names it, too: some cameras check that."
+
+    @property
+    def shown(self) -> str:
+        """The way in, in words for an error."""
+        return self.scheme if self.scheme == "Basic" else f"Digest {self.scheme}"
 
 
 def _split(value: str) -> list[tuple[str, str]]:
@@ -66,15 +73,16 @@ def _parse(scheme: str, text: str) -> Challenge | None:
         opaque=parameters.get("opaque"),
         qop_auth="auth" in re.split(r"[\s,]+", parameters.get("qop", "").lower()),
         stale=parameters.get("stale", "").lower() == "true",
+        algorithm_named="algorithm" in parameters,
     )
 
 
 def parse_challenges(values: Sequence[str]) -> Challenge:
-    """The strongest challenge in the `WWW-Authenticate` headers; raises RtspError when none is usable."""
+    """The strongest challenge in the `WWW-Authenticate` headers; raises RtspRefusal when none is usable."""
     challenges = [challenge for value in values for item in _split(value) if (challenge := _parse(*item))]
     if not challenges:
         offered = shown(", ".join(value.split(None, 1)[0] for value in values if value.strip())) or "nothing"
-        raise RtspError(
+        raise RtspRefusal(
             f"camera offers {offered} to log in; Basic and Digest with MD5 or SHA-256 are spoken here"
         )
     return min(challenges, key=lambda challenge: _PREFERENCE.index(challenge.scheme))
@@ -89,8 +97,8 @@ def authorization(
 ) -> str:
     """The value of `Authorization` for one request (RFC 7616 section 3.4).
 
-    `nonce_count` counts requests with this nonce from 1. Raises ConfigError for a user name that a header
-    cannot hold.
+    `nonce_count` counts requests with this nonce from 1. Characters outside ASCII go as UTF-8. Raises
+    ConfigError for a user name or password that a header cannot hold.
     """
     if re.search(r"[\x00-\x1f\x7f]", credentials.username + credentials.password):
         raise ConfigError(
@@ -121,7 +129,7 @@ def authorization(
     else:
         response = digest(ha1, challenge.nonce, ha2)
     fields.append(f'response="{response}"')
-    if challenge.scheme != "MD5":
+    if challenge.algorithm_named or challenge.scheme != "MD5":
         fields.append(f"algorithm={challenge.scheme}")
     if challenge.opaque is not None:
         fields.append(f"opaque={_quoted(challenge.opaque)}")

@@ -1,9 +1,16 @@
-"""RTSP requests, responses and interleaved frames as data (RFC 2326 sections 4, 6, 7, 10.12)."""
+"""RTSP requests, responses, interleaved frames and errors as data (RFC 2326 sections 4, 6, 7, 10.12).
+
+RtspError            a camera broke RTSP, refused or did not answer; trying again may help
+├── RtspRefusal      a lasting no: login, rights, path, codec (also a CameraRefusal)
+├── TransportRefused this transport is refused, another may do
+├── Redirected       the stream is elsewhere
+└── LoginInterrupted the camera closed the connection after its 401; connect again with its challenge
+"""
 
 import re
 from dataclasses import dataclass
 
-from common.errors import CameraError
+from common.errors import CameraError, CameraRefusal
 from common.urls import redact
 
 VERSION = "RTSP/1.0"
@@ -12,6 +19,26 @@ MAX_SHOWN = 80
 
 class RtspError(CameraError):
     """A camera broke RTSP or refused a request; the message says what to do about it."""
+
+
+class RtspRefusal(RtspError, CameraRefusal):
+    """A camera says no for a reason that lasts; somebody has to mend it."""
+
+
+class TransportRefused(RtspError):
+    """A camera does not send by the transport that was asked for."""
+
+
+class Redirected(RtspError):
+    """A camera says that the stream is at `location`, in its own words: credentials may be in there."""
+
+    def __init__(self, message: str, location: str) -> None:
+        super().__init__(message)
+        self.location = location
+
+
+class LoginInterrupted(RtspError):
+    """A camera asked for a login and closed the connection; the session knows the challenge by now."""
 
 
 @dataclass(frozen=True, slots=True)

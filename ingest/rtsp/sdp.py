@@ -1,15 +1,14 @@
-"""The session description of a camera: its video track and where to set it up (RFC 4566, RFC 2326 C.1)."""
+"""The session description of a camera and the tracks in it that are played (RFC 4566, RFC 2326 C.1)."""
 
-import base64
-import binascii
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from typing import Literal
 
-from common.h264 import NAL_PPS, NAL_SPS
-from common.urls import redact
-from ingest.rtsp.messages import RtspError, shown
+from ingest.rtsp.control import join_control
+from ingest.rtsp.messages import RtspError, RtspRefusal, shown
+from ingest.rtsp.quirks import BARE_DESCRIPTION, PAYLOAD_TYPE_IN_WORDS, STATIC_TYPE_REMAPPED, Quirks
 
 MAX_SDP_BYTES = 256 << 10
 MAX_MEDIA = 64
@@ -21,162 +20,212 @@ class Format:
 
     payload_type: int
     encoding: str | None = None
-    "RTP encoding name in upper case, None without rtpmap."
+    "RTP encoding name in upper case, None when neither rtpmap nor RFC 3551 says it."
+    clock_rate: int = 0
+    "0 when nobody says it."
+    channels: int = 0
     parameters: tuple[tuple[str, str], ...] = ()
     "fmtp, names in lower case."
 
 
-@dataclass(frozen=True, slots=True)
+# Static payload types (RFC 3551 section 6), those that cameras use. G722 runs at 16 kHz with a clock of
+# 8 kHz, by an old mistake that RFC 3551 section 4.5.2 keeps.
+STATIC_FORMATS = {
+    item.payload_type: item
+    for item in (
+        Format(0, "PCMU", 8000, 1),
+        Format(8, "PCMA", 8000, 1),
+        Format(9, "G722", 8000, 1),
+        Format(10, "L16", 44_100, 2),
+        Format(11, "L16", 44_100, 1),
+        Format(26, "JPEG", 90_000),
+    )
+}
+
+
+@dataclass(slots=True)
 class Media:
     """One `m=` section."""
 
     kind: str
     "`video`, `audio`, `application`, …"
-    formats: tuple[Format, ...]
+    port: int
+    formats: dict[int, Format] = field(default_factory=dict)
     control: str | None = None
+    address: str | None = None
+    framesize: str | None = None
+    sendonly: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionDescription:
     """What of SDP is needed to play."""
 
-    control: str | None
-    media: tuple[Media, ...]
+    control: str | None = None
+    address: str | None = None
+    media: list[Media] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class VideoTrack:
-    """The H.264 track to set up."""
+class Track:
+    """One track that this program reads, and where to set it up."""
 
-    setup_url: str
-    play_url: str
-    "Aggregate control URL of the session."
+    kind: Literal["video", "audio"]
+    encoding: str
+    "RTP encoding name in upper case: H264, H265, JPEG, MPEG4-GENERIC, MP4A-LATM, OPUS, PCMA, G722, …"
     payload_type: int
-    parameter_sets: tuple[bytes, ...]
-    "SPS and PPS of sprop-parameter-sets; empty when the camera gives none there."
+    clock_rate: int
+    "Ticks per second of RTP timestamps."
+    channels: int
+    "Of audio; 0 for video."
+    parameters: tuple[tuple[str, str], ...]
+    """fmtp, names in lower case; and `framesize`, pixels as `1920-1080` (RFC 6064 section 6.2), where the
+    camera gives the size of the picture by an attribute of the media section: framesize or x-dimensions."""
+    setup_url: str
+    address: str | None = None
+    "Of the connection line that holds for it (a multicast group), None when it is 0.0.0.0 or ::."
+    port: int = 0
+    "Of the media line; 0 leaves it to SETUP."
 
 
-_RTPMAP = re.compile(r"(\d{1,3})\s+([^/\s]+)/\S*\s*")
+_RTPMAP = re.compile(r"(\d{1,3})\s+([^/\s]+)(?:/(\d{1,9}))?(?:/(\d{1,3}))?\S*")
 _FMTP = re.compile(r"(\d{1,3})\s+(.*)")
+_SIZE = re.compile(r"(?:\d{1,3}\s+)?(\d{1,5})\s*[-,x]\s*(\d{1,5})")
 
 
-def _changed(media: Media, payload_type: str, change: Callable[[Format], Format]) -> Media:
-    number = int(payload_type)
-    return replace(
-        media, formats=tuple(change(item) if item.payload_type == number else item for item in media.formats)
-    )
-
-
-def _with_rtpmap(encoding: str, item: Format) -> Format:
-    return replace(item, encoding=encoding.upper())
-
-
-def _with_fmtp(parameters: tuple[tuple[str, str], ...], item: Format) -> Format:
-    return replace(item, parameters=parameters)
-
-
-def _media_line(value: str) -> Media:
+def _media_line(value: str, quirks: Quirks) -> Media:
     parts = value.split()
     if len(parts) < 3:
         raise RtspError(f"camera describes a track by {shown(value)!r}, which is no SDP media line")
-    numbers = (int(part) for part in parts[3:] if re.fullmatch(r"\d{1,3}", part))
-    return Media(parts[0].lower(), tuple(Format(number) for number in numbers))
+    numbers = [int(part) for part in parts[3:] if re.fullmatch(r"\d{1,3}", part) and int(part) < 128]
+    if len(numbers) < len(parts) - 3:
+        quirks.note(PAYLOAD_TYPE_IN_WORDS)
+    port = re.fullmatch(r"(\d{1,5})(?:/\d+)?", parts[1])
+    return Media(
+        kind=parts[0].lower(),
+        port=int(port[1]) if port and int(port[1]) < 65_535 else 0,
+        formats={number: STATIC_FORMATS.get(number, Format(number)) for number in numbers},
+    )
 
 
-def _parameters(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = (item.partition("=") for item in text.split(";"))
-    return tuple((name.strip().lower(), value.strip()) for name, _, value in pairs if name.strip())
+def _connection(value: str) -> str | None:
+    """The address of a `c=` line without its TTL (RFC 4566 section 5.7)."""
+    try:
+        address = ip_address(value.split()[-1].partition("/")[0])
+    except (ValueError, IndexError):
+        return None
+    return None if address.is_unspecified else str(address)
 
 
-def parse_sdp(data: bytes) -> SessionDescription:
-    """Reads a description; unknown lines are passed over. Raises RtspError."""
+def _media_attribute(media: Media, name: str, text: str, quirks: Quirks) -> None:
+    if name == "control":
+        media.control = text
+    elif name == "sendonly":
+        media.sendonly = True
+    elif name == "rtpmap" and (match := _RTPMAP.fullmatch(text)) and int(match[1]) in media.formats:
+        number, encoding = int(match[1]), match[2].upper()
+        if number in STATIC_FORMATS and encoding != STATIC_FORMATS[number].encoding:
+            quirks.note(STATIC_TYPE_REMAPPED)
+        media.formats[number] = replace(
+            media.formats[number],
+            encoding=encoding,
+            clock_rate=int(match[3] or 0),
+            channels=int(match[4] or 1),
+        )
+    elif name == "fmtp" and (match := _FMTP.fullmatch(text)) and int(match[1]) in media.formats:
+        pairs = (item.partition("=") for item in match[2].split(";"))
+        added = tuple((key.strip().lower(), value.strip()) for key, _, value in pairs if key.strip())
+        item = media.formats[int(match[1])]
+        media.formats[int(match[1])] = replace(item, parameters=item.parameters + added)
+    elif name in ("framesize", "x-dimensions") and (match := _SIZE.fullmatch(text)):
+        media.framesize = f"{int(match[1])}-{int(match[2])}"
+
+
+def parse_sdp(data: bytes, quirks: Quirks | None = None) -> SessionDescription:
+    """Reads a description; unknown lines are passed over, `v=` and `o=` not missed. Raises RtspError."""
+    quirks = quirks if quirks is not None else Quirks()
     if len(data) > MAX_SDP_BYTES:
         raise RtspError(f"camera describes itself in {len(data)} octets, at most {MAX_SDP_BYTES} are read")
-    control: str | None = None
-    media: list[Media] = []
-    for line in data.decode("utf-8", "replace").splitlines():
+    description = SessionDescription()
+    seen = set()
+    for line in re.split(r"[\r\n]+", data.decode("utf-8", "replace")):
         kind, equals, value = line.strip().partition("=")
         if not equals:
             continue
+        seen.add(kind)
+        media = description.media[-1] if description.media else None
         if kind == "m":
-            if len(media) == MAX_MEDIA:
+            if len(description.media) == MAX_MEDIA:
                 raise RtspError(f"camera describes more than {MAX_MEDIA} tracks")
-            media.append(_media_line(value))
+            description.media.append(_media_line(value, quirks))
+        elif kind == "c":
+            (media or description).address = _connection(value)
         elif kind == "a":
             name, _, text = value.partition(":")
-            text = text.strip()
-            if name == "control":
-                if media:
-                    media[-1] = replace(media[-1], control=text)
-                else:
-                    control = text
-            elif name == "rtpmap" and media and (match := _RTPMAP.fullmatch(text)):
-                media[-1] = _changed(media[-1], match[1], partial(_with_rtpmap, match[2]))
-            elif name == "fmtp" and media and (match := _FMTP.fullmatch(text)):
-                media[-1] = _changed(media[-1], match[1], partial(_with_fmtp, _parameters(match[2])))
-    if not media:
+            name, text = name.strip().lower(), text.strip()
+            if media is not None:
+                _media_attribute(media, name, text, quirks)
+            elif name == "control":
+                description.control = text
+    if not description.media:
         raise RtspError("camera's description holds no tracks; check the path of its URL")
-    return SessionDescription(control, tuple(media))
+    if not seen >= {"v", "o"}:
+        quirks.note(BARE_DESCRIPTION)
+    return description
 
 
-def join_control(base: str, control: str | None) -> str:
-    """The URL that a control attribute means.
-
-    RFC 2326 C.1.1 wants RFC 1808 joining; cameras expect what live555 and FFmpeg do, the control appended to
-    the base with one slash between, also behind a query.
-    """
-    if control is None or control in ("", "*"):
-        return base
-    if re.match(r"rtspu?://", control, re.IGNORECASE):
-        return redact(control)
-    if control.startswith("?"):
-        return base + control
-    return base.rstrip("/") + "/" + control.lstrip("/")
-
-
-def parameter_sets(sprop: str) -> tuple[bytes, ...]:
-    """SPS and PPS of `sprop-parameter-sets` (RFC 6184 section 8.1); what is not one is left out.
-
-    Cameras are known to write empty entries, no base64 padding, or start codes in front.
-    """
-    found = []
-    for item in sprop.split(","):
-        try:
-            nal = base64.b64decode(item.strip().rstrip("=") + "=" * (-len(item.strip().rstrip("=")) % 4))
-        except (binascii.Error, ValueError):
-            continue
-        nal = re.sub(rb"^\x00*\x00\x00\x01", b"", nal)
-        if len(nal) > 1 and nal[0] & 0x1F in (NAL_SPS, NAL_PPS):
-            found.append(nal)
-    return tuple(found)
-
-
-def select_video(description: SessionDescription, base: str) -> VideoTrack:
-    """The first H.264 track; raises RtspError naming what the camera has instead.
-
-    `base` is Content-Base, Content-Location or the request's URL (RFC 2326 C.1.1).
-    """
-    seen: list[str] = []
+def _tracks(description: SessionDescription, base: str, kind: Literal["video", "audio"]) -> Iterator[Track]:
+    """Every payload type of every track of a kind, in the camera's order."""
     for media in description.media:
-        if media.kind != "video":
+        if media.kind != kind:
             continue
-        for item in media.formats:
-            if item.encoding != "H264":
-                seen.append(item.encoding or f"payload type {item.payload_type}")
-                continue
-            parameters = dict(item.parameters)
-            if parameters.get("packetization-mode", "0") not in ("0", "1", ""):
-                raise RtspError(
-                    "camera sends H.264 in packetization mode "
-                    f"{shown(parameters['packetization-mode'])}, only 0 and 1 are read"
-                )
-            return VideoTrack(
-                setup_url=join_control(base, media.control),
-                play_url=join_control(base, description.control),
+        size = (("framesize", media.framesize),) if media.framesize else ()
+        for item in media.formats.values():
+            yield Track(
+                kind=kind,
+                encoding=item.encoding or f"payload type {item.payload_type}",
                 payload_type=item.payload_type,
-                parameter_sets=parameter_sets(parameters.get("sprop-parameter-sets", "")),
+                clock_rate=item.clock_rate or (90_000 if kind == "video" else 8000),
+                channels=0 if kind == "video" else item.channels or 1,
+                parameters=item.parameters + size,
+                setup_url=join_control(base, media.control),
+                address=media.address or description.address,
+                port=media.port,
             )
-    if seen:
-        raise RtspError(f"camera sends its video as {shown(', '.join(seen))}; set it to H.264")
-    kinds = shown(", ".join(media.kind for media in description.media))
-    raise RtspError(f"camera has no video track, only {kinds}; check the path of its URL")
+
+
+def _without_backchannels(description: SessionDescription) -> SessionDescription:
+    """Without audio that we would have to send (ONVIF Streaming Specification section 5.3).
+
+    Where the camera calls its video `sendonly`, too, it means its own point of view.
+    """
+    if any(media.sendonly for media in description.media if media.kind == "video"):
+        return description
+    kept = [media for media in description.media if media.kind == "video" or not media.sendonly]
+    return replace(description, media=kept)
+
+
+def audio_tracks(description: SessionDescription, base: str) -> tuple[Track, ...]:
+    """The audio that the camera has to send, readable or not."""
+    return tuple(_tracks(_without_backchannels(description), base, "audio"))
+
+
+def select_tracks(
+    description: SessionDescription, base: str, audio: bool, problem_with: Callable[[Track], str | None]
+) -> tuple[Track, ...]:
+    """The first readable video track, then the first readable audio track where `audio` is wanted.
+
+    `base` is what control URLs are relative to; `problem_with` says why a track is not readable, None when
+    it is. Raises RtspRefusal with the first problem when no video track is readable.
+    """
+    videos = tuple(_tracks(description, base, "video"))
+    if not videos:
+        kinds = shown(", ".join(dict.fromkeys(media.kind for media in description.media)))
+        raise RtspRefusal(f"camera has no video track, only {kinds}; check the path of its URL")
+    problems = [problem_with(track) for track in videos]
+    if None not in problems:
+        raise RtspRefusal(problems[0])
+    chosen = [videos[problems.index(None)]]
+    if audio:
+        chosen += [track for track in audio_tracks(description, base) if problem_with(track) is None][:1]
+    return tuple(chosen)

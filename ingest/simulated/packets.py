@@ -1,55 +1,53 @@
-"""NAL units into RTP packets: single NAL unit and FU-A (RFC 6184 sections 5.6, 5.8)."""
+"""One RTP source: packets and sender reports of one timeline (RFC 3550 sections 5.1, 6.4.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from common.h264 import NAL_FU_A
-from common.rtp import RtpPacket, serialize_rtp
+from common.rtp import RtpPacket, SenderReport, SourceDescription, serialize_rtcp, serialize_rtp
+from common.units import unix_ns_to_ntp
 
-PAYLOAD_TYPE = 96
-MAX_PAYLOAD_BYTES = 1400  # under an Ethernet MTU with IP, UDP and RTP headers, as cameras do
-_START, _END = 0x80, 0x40
-
-
-def payloads(nal: bytes) -> list[bytes]:
-    """RTP payloads of one NAL unit: itself, or its fragments where it is larger than one packet."""
-    if len(nal) <= MAX_PAYLOAD_BYTES:
-        return [nal]
-    room = MAX_PAYLOAD_BYTES - 2
-    indicator = nal[0] & 0xE0 | NAL_FU_A
-    kind = nal[0] & 0x1F
-    pieces = [nal[at : at + room] for at in range(1, len(nal), room)]
-    last = len(pieces) - 1
-    return [
-        bytes((indicator, kind | (_START if index == 0 else 0) | (_END if index == last else 0))) + piece
-        for index, piece in enumerate(pieces)
-    ]
+CNAME = "simulated"  # the same for all tracks: one clock (RFC 3550 section 6.5.1)
 
 
 class RtpStream:
-    """One RTP source: counts sequence numbers, packets and octets."""
+    """Counts sequence numbers, packets and octets; `first_timestamp` is the RTP time of tick 0."""
 
-    def __init__(self, ssrc: int, sequence: int) -> None:
+    def __init__(self, payload_type: int, ssrc: int, sequence: int, first_timestamp: int) -> None:
+        self.payload_type = payload_type
         self.ssrc = ssrc
         self.sequence = sequence
         "Of the next packet."
+        self.first_timestamp = first_timestamp
         self.packet_count = 0
         self.octet_count = 0
 
-    def packets(self, nals: Sequence[bytes], timestamp: int) -> list[bytes]:
-        """The RTP packets of one access unit, the marker on the last (RFC 6184 section 5.1)."""
-        bodies = [payload for nal in nals for payload in payloads(nal)]
+    def packets(self, payloads: Iterable[tuple[bytes, bool]], tick: int) -> list[bytes]:
+        """RTP packets of payloads with their marker bits, all of the same tick."""
         packets = []
-        for index, body in enumerate(bodies, 1):
+        for payload, marker in payloads:
             packet = RtpPacket(
-                payload_type=PAYLOAD_TYPE,
-                marker=index == len(bodies),
+                payload_type=self.payload_type,
+                marker=marker,
                 sequence=self.sequence,
-                timestamp=timestamp,
+                timestamp=self._timestamp(tick),
                 ssrc=self.ssrc,
-                payload=body,
+                payload=payload,
             )
             packets.append(serialize_rtp(packet))
             self.sequence = (self.sequence + 1) & 0xFFFF
             self.packet_count = (self.packet_count + 1) & 0xFFFF_FFFF
-            self.octet_count = (self.octet_count + len(body)) & 0xFFFF_FFFF
+            self.octet_count = (self.octet_count + len(payload)) & 0xFFFF_FFFF
         return packets
+
+    def report(self, utc_ns: int, tick: int) -> bytes:
+        """A compound packet that says: `tick` was at `utc_ns`."""
+        report = SenderReport(
+            ssrc=self.ssrc,
+            ntp=unix_ns_to_ntp(utc_ns),
+            rtp_timestamp=self._timestamp(tick),
+            packet_count=self.packet_count,
+            octet_count=self.octet_count,
+        )
+        return serialize_rtcp(report) + serialize_rtcp(SourceDescription(self.ssrc, CNAME))
+
+    def _timestamp(self, tick: int) -> int:
+        return (self.first_timestamp + tick) & 0xFFFF_FFFF

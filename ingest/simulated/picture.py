@@ -1,25 +1,17 @@
-"""The simulated camera's video: test pattern, wall clock and frame number, encoded as H.264."""
+"""The simulated camera's picture: a test pattern with the wall clock and the frame number drawn in."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from fractions import Fraction
 
-from av import CodecContext
-from av.codec.context import Flags
 from av.filter import Graph
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import VideoFrame
 
-from common.h264 import parameter_sets, split_annex_b
 from ingest.simulated.drawing import GREY, paint, text_rows
+from ingest.simulated.options import VideoOptions
 
-WIDTH = 1280
-HEIGHT = 720
-FPS = 25
-GOP_FRAMES = 2 * FPS
-BITRATE = 1_800_000  # bit/s
-_SCALE = 6  # pixels to a dot of the font
 _LEFT, _TOP = 0, 0  # over the pattern's own counter; even, as chroma has half the samples
+_PIXELS_PER_DOT = 200  # of width: 6 pixels to a dot of the font at 1280
 
 
 def caption(utc_ns: int, number: int) -> tuple[str, str]:
@@ -30,11 +22,12 @@ def caption(utc_ns: int, number: int) -> tuple[str, str]:
 
 
 def draw_caption(frame: VideoFrame, lines: Sequence[str]) -> None:
-    """Writes lines of text, on dark boxes, into a yuv420p frame."""
+    """Writes lines of text, on dark boxes, into a 4:2:0 frame."""
     luma, *chroma = frame.planes
+    scale = max(1, frame.width // _PIXELS_PER_DOT & ~1)  # even where it can be: whole samples of chroma
     top = _TOP
     for line in lines:
-        rows = text_rows(line, _SCALE)
+        rows = text_rows(line, scale)
         paint(memoryview(luma), luma.line_size, _LEFT, top, rows)
         grey = [bytes((GREY,)) * (len(rows[0]) // 2)] * (len(rows) // 2)
         for plane in chroma:
@@ -43,40 +36,23 @@ def draw_caption(frame: VideoFrame, lines: Sequence[str]) -> None:
 
 
 class Picture:
-    """An encoder with its test pattern; the first access unit is a keyframe, with parameter sets."""
+    """The test pattern in motion."""
 
-    def __init__(self) -> None:
+    def __init__(self, video: VideoOptions) -> None:
+        self._time_base = Fraction(1, video.fps)
         self._graph = Graph()
-        source = self._graph.add("testsrc2", f"size={WIDTH}x{HEIGHT}:rate={FPS}")
-        pixels = self._graph.add("format", "yuv420p")
+        source = self._graph.add("testsrc2", f"size={video.width}x{video.height}:rate={video.fps}")
+        pixels = self._graph.add("format", "yuvj420p" if video.codec == "jpeg" else "yuv420p")
         sink = self._graph.add("buffersink")
         source.link_to(pixels)
         pixels.link_to(sink)
         self._graph.configure()
-        encoder = CodecContext.create("libx264", "w")
-        assert isinstance(encoder, VideoCodecContext)
-        encoder.width, encoder.height, encoder.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        encoder.framerate = Fraction(FPS)
-        encoder.time_base = Fraction(1, FPS)
-        encoder.bit_rate = BITRATE
-        encoder.gop_size = GOP_FRAMES
-        encoder.max_b_frames = 0
-        encoder.thread_count = 1  # as few slices as a camera makes
-        encoder.flags |= Flags.closed_gop
-        encoder.options = {"preset": "ultrafast", "tune": "zerolatency", "forced-idr": "1"}
-        self._encoder = encoder
 
-    def next(self, utc_ns: int, number: int, keyframe: bool = False) -> list[bytes]:
-        """NAL units of one more picture, which shows `utc_ns` and `number`; numbers have to grow."""
+    def next(self, utc_ns: int, number: int) -> VideoFrame:
+        """One more picture, which shows `utc_ns` and `number`; `number` is its pts."""
         frame = self._graph.vpull()
         frame.make_writable()
         draw_caption(frame, caption(utc_ns, number))
         frame.pts = number
-        frame.time_base = Fraction(1, FPS)
-        frame.pict_type = PictureType.I if keyframe else PictureType.NONE
-        return [nal for packet in self._encoder.encode(frame) for nal in split_annex_b(bytes(packet))]
-
-
-def stream_parameter_sets() -> tuple[bytes, ...]:
-    """SPS and PPS that every `Picture` will send."""
-    return parameter_sets(Picture().next(0, 0))
+        frame.time_base = self._time_base
+        return frame

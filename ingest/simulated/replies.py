@@ -1,45 +1,45 @@
-"""The server side of RTSP 1.0 (RFC 2326) for one connection and one video track, without IO."""
+"""The server side of RTSP 1.0 (RFC 2326) for one connection, without IO."""
 
-import base64
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from common.errors import PeerError
-from common.h264 import NAL_SPS, nal_type
-from ingest.simulated.packets import PAYLOAD_TYPE
+from ingest.simulated.description import CONTROLS
+from ingest.simulated.login import Login
+from ingest.simulated.requests import Request, RequestReader
+from ingest.simulated.transports import Interleaved, Offered, Transport, answer, choose
 
-MAX_REQUEST_BYTES = 8192
 SESSION_TIMEOUT_S = 60
-TRACK = "track1"
 METHODS = ("OPTIONS", "DESCRIBE", "SETUP", "PLAY", "GET_PARAMETER", "TEARDOWN")
 
 _REASONS = {
     200: "OK",
-    400: "Bad Request",
+    401: "Unauthorized",
     404: "Not Found",
     405: "Method Not Allowed",
     454: "Session Not Found",
     455: "Method Not Valid in This State",
+    459: "Aggregate Operation Not Allowed",
     461: "Unsupported Transport",
     505: "RTSP Version Not Supported",
     551: "Option Not Supported",
 }
 
 
-class RequestError(PeerError):
-    """Bytes from a client that are not RTSP requests; the connection cannot be read further."""
+@dataclass(frozen=True, slots=True)
+class OfferedTrack:
+    """One track of a presentation."""
+
+    offered: Offered
+    ssrc: int
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One request; header names are in lower case."""
+class Presentation:
+    """What a path holds."""
 
-    method: str
-    url: str
-    version: str
-    headers: dict[str, str]
+    describe: Callable[[], str]
+    tracks: tuple[OfferedTrack, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """SETUP has chosen the interleaved channels."""
+    """SETUP has chosen transports, by track number."""
 
-    rtp_channel: int
-    rtcp_channel: int
+    path: str
+    transports: Mapping[int, Transport]
 
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """Packets go out on the channels."""
+    """Packets go out."""
 
-    rtp_channel: int
-    rtcp_channel: int
+    path: str
+    transports: Mapping[int, Transport]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,94 +71,32 @@ class Ended:
 State = Waiting | Ready | Playing | Ended
 
 
-def describe(path: str, parameter_sets: Sequence[bytes], fps: int) -> str:
-    """The session description (RFC 4566, RFC 6184 section 8.2)."""
-    sps = next(nal for nal in parameter_sets if nal_type(nal) == NAL_SPS)
-    sets = ",".join(base64.b64encode(nal).decode() for nal in parameter_sets)
-    lines = (
-        "v=0",
-        "o=- 1 1 IN IP4 127.0.0.1",
-        f"s={path.lstrip('/')}",
-        "c=IN IP4 0.0.0.0",
-        "t=0 0",
-        "a=control:*",
-        "a=range:npt=now-",
-        f"m=video 0 RTP/AVP {PAYLOAD_TYPE}",
-        f"a=rtpmap:{PAYLOAD_TYPE} H264/90000",
-        f"a=fmtp:{PAYLOAD_TYPE} packetization-mode=1;profile-level-id={sps[1:4].hex().upper()};"
-        f"sprop-parameter-sets={sets}",
-        f"a=framerate:{fps}",
-        f"a=control:{TRACK}",
-    )
-    return "".join(f"{line}\r\n" for line in lines)
-
-
-def _parse_request(head: bytes) -> Request:
-    first, *rest = head.decode("utf-8", "replace").split("\r\n")
-    parts = first.split(" ")
-    if len(parts) != 3 or not parts[2].startswith("RTSP/"):
-        raise RequestError(f"request line {first[:60]!r} is not RTSP")
-    headers = {}
-    for line in rest:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise RequestError(f"header line {line[:60]!r} has no colon")
-        headers[name.strip().lower()] = value.strip()
-    return Request(parts[0], parts[1], parts[2], headers)
-
-
-def _interleaved_channels(transport: str) -> tuple[int, int] | None:
-    """The channels of the first usable choice in a Transport header (section 12.39)."""
-    for choice in transport.split(","):
-        parameters = choice.strip().split(";")
-        if parameters[0].upper() != "RTP/AVP/TCP":
-            continue
-        match = re.search(r";\s*interleaved=(\d{1,3})(?:-(\d{1,3}))?(?:;|$)", choice)
-        if match is None:
-            return 0, 1
-        rtp = int(match[1])
-        rtcp = int(match[2]) if match[2] else rtp + 1
-        if rtp != rtcp and max(rtp, rtcp) < 256:
-            return rtp, rtcp
-    return None
+def _channels(transport: Transport) -> set[int]:
+    if isinstance(transport, Interleaved):
+        return {transport.rtp_channel, transport.rtcp_channel}
+    return set()
 
 
 class Conversation:
     """What one client's connection has agreed on; feed octets in, get the octets of the replies."""
 
-    def __init__(self, path: str, sdp: str, session_id: str) -> None:
+    def __init__(
+        self, presentations: Mapping[str, Presentation], session_id: str, login: Login | None = None
+    ) -> None:
         self.state: State = Waiting()
-        self._path = path
-        self._sdp = sdp
+        self._presentations = presentations
         self._session_id = session_id
-        self._buffer = b""
+        self._login = login
+        self._reader = RequestReader()
 
     def feed(self, data: bytes) -> bytes:
-        """Replies to the requests that `data` completes; interleaved RTCP is passed over.
+        """Replies to the requests that `data` completes.
 
         Raises RequestError when the connection cannot be read any further.
         """
-        self._buffer += data
+        self._reader.feed(data)
         replies = b""
-        while self._buffer and not isinstance(self.state, Ended):
-            if self._buffer[0] == 0x24:  # `$`, channel, length (section 10.12)
-                size = 4 + int.from_bytes(self._buffer[2:4], "big")
-                if len(self._buffer) < max(size, 4):
-                    break
-                self._buffer = self._buffer[size:]
-                continue
-            head, end, rest = self._buffer.partition(b"\r\n\r\n")
-            if len(head) > MAX_REQUEST_BYTES:
-                raise RequestError(f"request head of more than {MAX_REQUEST_BYTES} octets")
-            if not end:
-                break
-            request = _parse_request(head)
-            body = request.headers.get("content-length", "0")
-            if not body.isascii() or not body.isdecimal() or len(body) > 4 or int(body) > MAX_REQUEST_BYTES:
-                raise RequestError(f"Content-Length {body[:20]!r}, at most {MAX_REQUEST_BYTES} are read")
-            if len(rest) < int(body):
-                break
-            self._buffer = rest[int(body) :]
+        while not isinstance(self.state, Ended) and (request := self._reader.next()):
             replies += self._answer(request)
         return replies
 
@@ -169,32 +107,44 @@ class Conversation:
             return self._reply(request, 551, {"Unsupported": request.headers["require"][:100]})
         if request.method not in METHODS:
             return self._reply(request, 405, {"Allow": ", ".join(METHODS)})
-        path = urlsplit(request.url).path if request.url != "*" else self._path
-        if path.rstrip("/") not in (self._path, f"{self._path}/{TRACK}"):
+        if request.method == "OPTIONS":
+            return self._reply(request, 200, {"Public": ", ".join(METHODS)})
+        authorization = request.headers.get("authorization", "")
+        if self._login and not self._login.allows(request.method, request.url, authorization):
+            return self._reply(request, 401, {"WWW-Authenticate": self._login.challenge()})
+        path, track = self._find(request.url)
+        if path is None:
             return self._reply(request, 404)
         session = request.headers.get("session", self._session_id).partition(";")[0].strip()
         if session != self._session_id:
             return self._reply(request, 454)
-        return self._act(request)
+        return self._act(request, path, track)
 
-    def _act(self, request: Request) -> bytes:
-        base = request.url.rstrip("/")
+    def _find(self, url: str) -> tuple[str | None, int | None]:
+        """The path of a presentation, and the track when the URL names one."""
+        try:
+            path = urlsplit(url).path.rstrip("/")
+        except ValueError:  # brackets that are no address
+            return None, None
+        if path in self._presentations:
+            return path, None
+        parent, _, control = path.rpartition("/")
+        tracks = self._presentations[parent].tracks if parent in self._presentations else ()
+        if control in CONTROLS[: len(tracks)]:
+            return parent, CONTROLS.index(control)
+        return None, None
+
+    def _act(self, request: Request, path: str, track: int | None) -> bytes:
         match request.method, self.state:
-            case "OPTIONS", _:
-                return self._reply(request, 200, {"Public": ", ".join(METHODS)})
             case "DESCRIBE", _:
-                headers = {"Content-Base": f"{base}/", "Content-Type": "application/sdp"}
-                return self._reply(request, 200, headers, self._sdp)
-            case "SETUP", Waiting() | Ready():
-                channels = _interleaved_channels(request.headers.get("transport", ""))
-                if channels is None:
-                    return self._reply(request, 461)
-                self.state = Ready(*channels)
-                transport = f"RTP/AVP/TCP;unicast;interleaved={channels[0]}-{channels[1]}"
-                session = f"{self._session_id};timeout={SESSION_TIMEOUT_S}"
-                return self._reply(request, 200, {"Transport": transport, "Session": session})
-            case "PLAY", Ready(rtp, rtcp) | Playing(rtp, rtcp):
-                self.state = Playing(rtp, rtcp)
+                headers = {"Content-Base": f"{request.url.rstrip('/')}/", "Content-Type": "application/sdp"}
+                return self._reply(request, 200, headers, self._presentations[path].describe())
+            case "SETUP", Waiting():
+                return self._set_up(request, path, track, {})
+            case "SETUP", Ready(chosen, transports) if chosen == path:
+                return self._set_up(request, path, track, transports)
+            case "PLAY", Ready(chosen, transports) | Playing(chosen, transports) if chosen == path:
+                self.state = Playing(path, transports)
                 return self._reply(request, 200, {"Session": self._session_id, "Range": "npt=now-"})
             case "GET_PARAMETER", _:
                 return self._reply(request, 200, {"Session": self._session_id})
@@ -202,6 +152,26 @@ class Conversation:
                 self.state = Ended()
                 return self._reply(request, 200)
         return self._reply(request, 455)
+
+    def _set_up(
+        self, request: Request, path: str, track: int | None, transports: Mapping[int, Transport]
+    ) -> bytes:
+        tracks = self._presentations[path].tracks
+        if track is None:  # some clients set the only track up by the path itself
+            if len(tracks) > 1:
+                return self._reply(request, 459)
+            track = 0
+        chosen = tracks[track]
+        transport = choose(request.headers.get("transport", ""), track, chosen.offered)
+        others = set().union(*(_channels(other) for key, other in transports.items() if key != track))
+        if transport is None or _channels(transport) & others:
+            return self._reply(request, 461)
+        self.state = Ready(path, {**transports, track: transport})
+        headers = {
+            "Transport": answer(transport, chosen.offered, chosen.ssrc),
+            "Session": f"{self._session_id};timeout={SESSION_TIMEOUT_S}",
+        }
+        return self._reply(request, 200, headers)
 
     def _reply(
         self, request: Request, status: int, headers: dict[str, str] | None = None, body: str = ""

@@ -100,6 +100,8 @@ function showVeil(camera) {
   else if (age !== null && age >= stale) title = `No new picture for ${Math.floor(age / 1000)} s`;
   else if (age !== null) title = "Reconnecting…";
   else if (camera?.state === "backing_off") title = "Camera not reachable";
+  else if (camera?.state === "failed") title = "Camera refuses";
+  else if (camera?.state === "stalled") title = "Camera sends no picture";
   setText("veil-title", title);
   setText("veil-detail", camera?.error || player.problem);
 }

@@ -13,7 +13,9 @@ const CAMERA_STATES = {
   live: ["Live", "good"],
   idle: ["On demand", "wait"],
   connecting: ["Connecting", "wait"],
+  stalled: ["No picture arrives", "bad"],
   backing_off: ["Not reachable", "bad"],
+  failed: ["Refused", "bad"],
   down: ["Process down", "bad"],
 };
 

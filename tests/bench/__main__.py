@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: CPU, memory, delay and loss of one worker, beside plain aiortc; and of one ingest.
+"""`python -m tests.bench`: CPU, memory, delay and loss of one worker, beside plain aiortc; and of ingest.
 
 Prints figures and judges none: another machine, another day, other figures.
 """
@@ -10,13 +10,14 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import clip, scenario_aiortc, scenario_fanout, scenario_ingest
+from tests.bench import clip, scenario_aiortc, scenario_cameras, scenario_fanout, scenario_ingest
 from tests.bench.process import machine
 from tests.bench.report import Report, table
 
-SCENARIOS = ("fanout", "aiortc", "ingest")
+SCENARIOS = ("fanout", "aiortc", "ingest", "cameras")
 FANOUT_VIEWERS = (1, 20, 60, 120)
 AIORTC_VIEWERS = (1, 20, 60)
+CAMERAS = 50
 
 
 def _arguments() -> argparse.Namespace:
@@ -25,6 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument("--seconds", type=float, default=10.0, help="to measure each step (default 10)")
     parser.add_argument("--viewers", type=int, nargs="+", metavar="N", help="rising viewer counts")
+    parser.add_argument("--cameras", type=int, default=CAMERAS, metavar="N", help=f"default {CAMERAS}")
     arguments = parser.parse_args()
     for scenario in arguments.scenarios:
         if scenario not in SCENARIOS:
@@ -61,6 +63,12 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> Report:
         room = folder / "ingest"
         room.mkdir()
         report.ingest = await scenario_ingest.run(room, clip_file, arguments.seconds)
+    if "cameras" in scenarios:
+        room = folder / "cameras"
+        room.mkdir()
+        small = folder / "small.h264"
+        clip.make(small, scenario_cameras.WIDTH, scenario_cameras.HEIGHT, scenario_cameras.BITRATE)
+        report.cameras = await scenario_cameras.run(room, small, arguments.cameras, arguments.seconds)
     return report
 
 

@@ -8,7 +8,7 @@ from struct import Struct
 
 from tests.bench import clip
 
-_RECORD = Struct("=QQ")
+RECORD = Struct("=QQ")
 TICKS = 90_000 // clip.FPS
 
 
@@ -21,11 +21,16 @@ async def play(units: list[clip.Unit], publish: Callable[[int, clip.Unit, int], 
             await asyncio.sleep(max(0.0, start + number / clip.FPS - time.monotonic()))
             now_ns = time.time_ns()
             publish(number, units[number % len(units)], now_ns)
-            file.write(_RECORD.pack(number, now_ns))
+            file.write(RECORD.pack(number, now_ns))
             number += 1
+
+
+def records(log: Path) -> list[tuple[int, int]]:
+    """Everything in a log: a number and UTC nanoseconds each."""
+    data = log.read_bytes()
+    return list(RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size]))
 
 
 def published(log: Path) -> dict[int, int]:
     """UTC nanoseconds of publication by number, as `play` wrote them."""
-    data = log.read_bytes()
-    return dict(_RECORD.iter_unpack(data[: len(data) // _RECORD.size * _RECORD.size]))
+    return dict(records(log))

@@ -8,6 +8,8 @@ from common.access_unit import AccessUnit
 from common.bus import MediaPublisher
 from tests.bench import clip, pacing
 
+LIVE_TOPIC = wire.live_topic("main", "video")
+
 
 async def main(clip_file: Path, endpoint: str, log: Path) -> None:
     """Publishes until cancelled."""
@@ -16,7 +18,7 @@ async def main(clip_file: Path, endpoint: str, log: Path) -> None:
     epoch = 1
 
     def subscription(topic: bytes, subscribed: bool) -> None:
-        if not subscribed or not topic.startswith(wire.JOIN_TOPIC):
+        if not subscribed or not isinstance(wire.parse_topic(topic), wire.JoinTopic):
             return
         for unit in gop:
             publisher.publish(wire.encode_access_unit(topic, unit))
@@ -40,7 +42,7 @@ async def main(clip_file: Path, endpoint: str, log: Path) -> None:
         if unit.keyframe:
             gop.clear()
         gop.append(unit)
-        publisher.publish(wire.encode_access_unit(wire.LIVE_TOPIC, unit))
+        publisher.publish(wire.encode_access_unit(LIVE_TOPIC, unit))
 
     try:
         await pacing.play(units, publish, log)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.bench.measure import Step
+from tests.bench.scenario_cameras import CamerasStep
 from tests.bench.scenario_ingest import IngestStep
 
 _COLUMNS = (
@@ -38,7 +39,8 @@ class Report:
     machine: dict[str, str]
     clip: str
     steps: list[Step] = field(default_factory=list)
-    ingest: IngestStep | None = None
+    ingest: list[IngestStep] = field(default_factory=list)
+    cameras: CamerasStep | None = None
 
     def ratios(self) -> dict[int, float]:
         """aiortc's CPU time for each packet over the worker's, by viewer count."""
@@ -71,13 +73,23 @@ class Report:
             lines.append(
                 f"aiortc at its cheapest against the worker at its fullest: {best} times the CPU time"
             )
-        if self.ingest is not None:
-            ingest = self.ingest
+        if self.ingest:
+            lines.append("")
+        for step in self.ingest:
+            lost = "" if step.lost_packets is None else f", {step.lost_packets} packets lost"
+            lines.append(
+                f"{step.reader}, one camera: {step.cpu_percent} % of a core, {step.pss_mb} MB PSS, "
+                f"{step.access_units} access units in {step.seconds:g} s, {step.gaps} gaps{lost}; "
+                f"delay after the last packet p50 {step.delay_p50_ms} ms"
+                f", p99 {step.delay_p99_ms}, max {step.delay_max_ms}"
+            )
+        if self.cameras is not None:
+            many = self.cameras
             lines += [
                 "",
-                f"ingest, one camera: {ingest.cpu_percent} % of a core, {ingest.pss_mb} MB PSS, "
-                f"{ingest.access_units} access units in {ingest.seconds:g} s, {ingest.gaps} gaps, "
-                f"{ingest.lost_packets} packets lost",
+                f"{many.cameras} cameras of 1 Mbit/s: {many.cpu_percent} % of a core, {many.pss_mb} MB PSS "
+                f"in all, {many.access_units} access units in {many.seconds:g} s, {many.gaps} gaps, "
+                f"{many.lost_packets} packets lost, {many.reconnects} reconnections",
             ]
         return "\n".join(lines)
 
@@ -90,7 +102,8 @@ class Report:
             "steps": [step.as_dict() for step in self.steps],
             "aiortc_over_fanout": self.ratios(),
             "aiortc_cheapest_over_fanout_fullest": self.best_ratio(),
-            "ingest": self.ingest.as_dict() if self.ingest else None,
+            "ingest": [step.as_dict() for step in self.ingest],
+            "cameras": self.cameras.as_dict() if self.cameras else None,
         }
         path.write_text(json.dumps(content, indent=2) + "\n")
 

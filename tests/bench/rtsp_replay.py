@@ -1,4 +1,4 @@
-"""A camera that costs next to nothing: the clip over RTSP, interleaved TCP (RFC 2326 section 10.12).
+"""A camera that costs next to nothing: the clip over RTSP, by TCP (RFC 2326 section 10.12) or UDP.
 
 Says only what a client needs to play (`python -m tests.bench.rtsp_replay`); every request is answered 200.
 """
@@ -6,7 +6,10 @@ Says only what a client needs to play (`python -m tests.bench.rtsp_replay`); eve
 import asyncio
 import base64
 import contextlib
+import re
+import socket
 import sys
+import time
 from pathlib import Path
 from struct import pack
 
@@ -28,18 +31,18 @@ def _payloads(nal: bytes) -> list[bytes]:
     return [bytes((indicator, flag | kind)) + part for flag, part in zip(flags, parts, strict=True)]
 
 
-def interleaved(unit: clip.Unit, timestamp: int, sequence: int) -> list[bytes]:
-    """One access unit as interleaved frames on channel 0, one for each packet."""
+def packets(unit: clip.Unit, timestamp: int, sequence: int) -> list[bytes]:
+    """One access unit as RTP packets."""
     payloads = [payload for nal in unit for payload in _payloads(nal)]
-    frames = []
+    made = []
     for position, payload in enumerate(payloads):
         marker = 0x80 if position == len(payloads) - 1 else 0
         header = pack(
             "!BBHII", 0x80, marker | _PAYLOAD_TYPE, sequence & 0xFFFF, timestamp & 0xFFFF_FFFF, _SSRC
         )
-        frames.append(b"$\0" + pack("!H", 12 + len(payload)) + header + payload)
+        made.append(header + payload)
         sequence += 1
-    return frames
+    return made
 
 
 def _description(units: list[clip.Unit], url: str) -> str:
@@ -61,20 +64,26 @@ def _description(units: list[clip.Unit], url: str) -> str:
     return "\r\n".join(lines) + "\r\n"
 
 
-async def main(clip_file: Path, port: int) -> None:
-    """Serves any number of clients until cancelled."""
+async def main(clip_file: Path, port: int, log: Path) -> None:
+    """Serves any number of clients until cancelled; `log` gets when the last packet of each unit was sent."""
     units = clip.load(clip_file)
+    sent = log.open("ab", buffering=0)
 
     async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         player: asyncio.Task[None] | None = None
         sequence = 1
+        datagrams: socket.socket | None = None
 
         def publish(number: int, unit: clip.Unit, _now_ns: int) -> None:
             nonlocal sequence
-            frames = interleaved(unit, number * pacing.TICKS, sequence)
-            sequence += len(frames)
-            for frame in frames:  # each written by itself, as cameras do
-                writer.write(frame)
+            for packet in packets(unit, number * pacing.TICKS, sequence):
+                sequence += 1
+                if datagrams is not None:
+                    with contextlib.suppress(ConnectionRefusedError):
+                        datagrams.send(packet)
+                else:  # each written by itself, as cameras do
+                    writer.write(b"$\0" + pack("!H", len(packet)) + packet)
+            sent.write(pacing.RECORD.pack(number, time.time_ns()))
 
         try:
             while True:
@@ -99,7 +108,17 @@ async def main(clip_file: Path, port: int) -> None:
                     body = _description(units, url)
                     answer += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
                 elif method == "SETUP":
-                    answer.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+                    wanted = re.search(r"client_port=(\d+)-(\d+)", headers["transport"])
+                    if wanted:
+                        datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                        datagrams.bind(("127.0.0.1", 0))
+                        datagrams.connect(("127.0.0.1", int(wanted[1])))
+                        own = datagrams.getsockname()[1]
+                        answer.append(
+                            f"Transport: RTP/AVP;unicast;{wanted[0]};server_port={own}-{own + 1 & 0xFFFF}"
+                        )
+                    else:
+                        answer.append("Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
                 writer.write(("\r\n".join(answer) + "\r\n\r\n" + body).encode())
                 if method == "PLAY" and player is None:
                     player = asyncio.create_task(pacing.play(units, publish, Path("/dev/null")))
@@ -110,6 +129,8 @@ async def main(clip_file: Path, port: int) -> None:
         finally:
             if player is not None:
                 player.cancel()
+            if datagrams is not None:
+                datagrams.close()
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
@@ -119,4 +140,4 @@ async def main(clip_file: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(lifecycle.run("replay", lambda: main(Path(sys.argv[1]), int(sys.argv[2]))))
+    sys.exit(lifecycle.run("replay", lambda: main(Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))

@@ -14,6 +14,7 @@ from common import bus, wire
 from common.access_unit import AccessUnit
 from common.errors import LocalError
 from common.messages import (
+    PROTOCOL_VERSION,
     CloseRequest,
     Done,
     FanoutHello,
@@ -232,14 +233,14 @@ async def test_unreadable_control_messages_are_logged_and_passed_over(
     raw.setsockopt(zmq.LINGER, 0)
     raw.setsockopt(zmq.IDENTITY, b"stranger")
     raw.connect(endpoint)
-    raw.send(msgpack.packb((2, "done", 0, {})))
+    raw.send(msgpack.packb((99, "done", 0, {})))
     raw.send(b"\xc1")
     raw.send_multipart([b"three", b"frames"])
     raw.send(wire.encode_message(Done(), 77))  # the reply to a request that nobody made
     raw.send(wire.encode_message(Done()))
     await until(lambda: heard == [Done()])
     text = caplog.text
-    assert "stranger: control message of version 2, this process reads 1" in text
+    assert f"stranger: control message of version 99, this process reads {PROTOCOL_VERSION}" in text
     assert "not msgpack" in text
     assert "3 frames" in text
 

@@ -32,7 +32,8 @@ def test_everything_said() -> None:
     text = """\
 cameras:
   door: {url: rtsp://u:p@cam/a, on_demand: true}
-  2nd_Yard-cam: {url: rtsp://cam/b}
+  2nd_Yard-cam: {url: rtsps://cam/b, sub: rtsp://u@cam/c, transport: [udp, tcp], verify_tls: no, audio: no}
+  gate: {url: rtsp://cam/d, transport: http}
 http: {listen: "[::1]:81"}
 media: {port: 9000, advertise: [203.0.113.7, 10.0.0.1]}
 fanout: {workers: 3}
@@ -40,7 +41,10 @@ fanout: {workers: 3}
     assert config.parse(text, "f") == Config(
         cameras=(
             CameraConfig("door", "rtsp://u:p@cam/a", True),
-            CameraConfig("2nd_Yard-cam", "rtsp://cam/b"),
+            CameraConfig(
+                "2nd_Yard-cam", "rtsps://cam/b", False, "rtsp://u@cam/c", ("udp", "tcp"), False, False
+            ),
+            CameraConfig("gate", "rtsp://cam/d", transport=("http",)),
         ),
         http_host="::1",
         http_port=81,
@@ -55,7 +59,8 @@ def test_example_loads_and_shows_the_defaults() -> None:
     default = Config(cameras=example.cameras, workers=example.workers)
     assert example == default
     assert [camera.on_demand for camera in example.cameras] == [False, True]
-    for key in ("cameras", "url", "on_demand", "http", "listen", "media", "port", "advertise", "workers"):
+    of_camera = [item.name for item in fields(CameraConfig) if item.name != "name"]
+    for key in ("cameras", "http", "listen", "media", "port", "advertise", "workers", *of_camera):
         assert f"{key}:" in EXAMPLE.read_text()
 
 
@@ -73,12 +78,18 @@ def test_example_loads_and_shows_the_defaults() -> None:
         ("cameras:\n  a b: {url: 'rtsp://c'}", ["f:2: cameras.a b is not a usable name", "1 to 48"]),
         (f"cameras: {{{'n' * 49}: {{}}}}", ["is not a usable name"]),
         ("cameras:\n  d:\n    url: 7\n", ["f:3: cameras.d.url is '7'", "rtsp://"]),
-        ("cameras: {d: {url: 'http://c'}}", ["cameras.d.url must be a URL of the form rtsp://"]),
+        ("cameras: {d: {url: 'ftp://c'}}", ["cameras.d.url must be a URL of the form rtsp://"]),
         ("cameras: {d: {url: 'rtsp://c:99999/'}}", ["cameras.d.url has port 99999, 1 to 65535 are allowed"]),
         ("cameras:\n  d: {url: 'rtsp://c'}\n  d: {url: 'rtsp://e'}", ["f:3: cameras.d is written twice"]),
         ("cameras: {d: {url: 'rtsp://c', urll: x}}", ["cameras.d.urll is not a known key", "url, on_demand"]),
         ("cameras: {d: {url: 'rtsp://c', on_demand: perhaps}}", ["on_demand is 'perhaps'", "true or false"]),
         ("cameras: {d: {url: 'rtsp://c', on_demand: 1}}", ["on_demand is '1'", "true or false"]),
+        ("cameras: {d: {url: 'rtsp://c', sub: 'exec:x'}}", ["cameras.d.sub must be a URL"]),
+        ("cameras: {d: {url: 'rtsp://c', transport: tpc}}", ["d.transport is 'tpc'", "auto, or one or"]),
+        ("cameras: {d: {url: 'rtsp://c', transport: []}}", ["d.transport is a sequence", "udp, multicast"]),
+        ("cameras: {d: {url: 'rtsp://c', transport: [udp, udp]}}", ["d.transport is a sequence"]),
+        ("cameras: {d: {url: 'rtsp://c', transport: [1]}}", ["d.transport is a sequence"]),
+        ("cameras: {d: {url: 'rtsp://c', verify_tls: no way}}", ["d.verify_tls is 'no way'"]),
         (MINIMAL + "http:\n  listen: 8080\n", ["f:3: http.listen is '8080'", "ADDRESS:PORT"]),
         (MINIMAL + "http:\n  listen: here:8080\n", ["f:3: http.listen", "ADDRESS:PORT"]),
         (MINIMAL + "http:\n  listen: 127.0.0.1:0\n", ["f:3: http.listen", "ADDRESS:PORT"]),
@@ -122,7 +133,7 @@ def test_mistakes_are_named(text: str, says: list[str]) -> None:
     "text",
     [
         "cameras: {d: {url: 'rtsp://u:s3cret@cam:99999/'}}",
-        "cameras: {d: {url: 'http://u:s3cret@cam/'}}",
+        "cameras: {d: {url: 'ftp://u:s3cret@cam/'}}",
         "cameras: {d: {url: 'rtsp://u:s3cret@'}}",
         "cameras: {d: {url: ['rtsp://u:s3cret@cam/']}}",
         "cameras: {d: {url: 'rtsp://u:s3cret@cam/', on_demand: 'rtsp://u:s3cret@cam/'}}",

@@ -16,6 +16,7 @@ from common import supervision
 from common.config import CameraConfig, Config
 from common.errors import LocalError
 from common.lifecycle import EXIT_CONFIG, EXIT_FAILED
+from common.urls import ALLOWED
 from tests.support.ports import free_tcp_port
 from tests.support.processes import PROJECT, simulated_camera
 from tests.support.system import running_system
@@ -89,7 +90,9 @@ def test_run_folder_that_cannot_be_made(folder: Path) -> None:
 def test_without_a_file_there_is_a_simulated_camera(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     chosen, port = supervision.choose(None)
-    assert [camera.url for camera in chosen.cameras] == [f"rtsp://127.0.0.1:{port}/simulated"]
+    (camera,) = chosen.cameras
+    assert camera.url == f"rtsp://127.0.0.1:{port}/simulated"
+    assert camera.sub == f"rtsp://127.0.0.1:{port}/simulated-sub"
     (tmp_path / "config.yaml").write_text("cameras: {door: {url: 'rtsp://cam'}}")
     chosen, port = supervision.choose(None)
     assert ([camera.name for camera in chosen.cameras], port) == (["door"], None)
@@ -102,12 +105,11 @@ def test_nothing_runs_there(folder: Path) -> None:
 
 def test_wrong_configuration_starts_nothing(folder: Path) -> None:
     config = folder.with_name("wrong.yaml")
-    config.write_text("cameras:\n  door:\n    url: http://u:s3cret@cam/\n")
+    config.write_text("cameras:\n  door:\n    url: ftp://u:s3cret@cam/\n")
     ended = launch(folder, config)
     assert ended.returncode == EXIT_CONFIG
     assert ended.stderr.splitlines() == [
-        f"{config}:3: cameras.door.url must be a URL of the form rtsp://[user:password@]host[:port]/path; "
-        "allowed: rtsp://[user:password@]host[:port]/path"
+        f"{config}:3: cameras.door.url must be a URL of the form {ALLOWED}; allowed: {ALLOWED}"
     ]
     assert ended.stdout == ""
     assert not folder.exists()

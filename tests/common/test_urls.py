@@ -13,18 +13,26 @@ from common.urls import CameraUrl, parse_camera_url, redact
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("rtsp://cam", CameraUrl("cam", 554, "rtsp://cam")),
-        ("RTSP://cam:8554/a?b=c", CameraUrl("cam", 8554, "rtsp://cam:8554/a?b=c")),
-        ("rtsp://[fe80::1]:554/a", CameraUrl("fe80::1", 554, "rtsp://[fe80::1]:554/a")),
-        ("rtsp://u@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "")),
-        ("rtsp://u:@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "")),
-        ("rtsp://u:p%40%3A%2F%25@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "p@:/%")),
-        ("rtsp://u:p@ss@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "p@ss")),
-        ("rtsp://u:p:q@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "p:q")),
-        ("rtsp://u:p/q@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "p/q")),
-        ("rtsp://u:p#q?r@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "p#q?r")),
-        ("rtsp://u:pä ß@cam/a", CameraUrl("cam", 554, "rtsp://cam/a", "u", "pä ß")),
-        ("rtsp://cam/user@place", CameraUrl("cam", 554, "rtsp://cam/user@place")),
+        ("rtsp://cam", CameraUrl("rtsp", "cam", 554, "rtsp://cam")),
+        ("RTSP://cam:8554/a?b=c", CameraUrl("rtsp", "cam", 8554, "rtsp://cam:8554/a?b=c", port_given=True)),
+        (
+            "rtsp://[fe80::1]:554/a",
+            CameraUrl("rtsp", "fe80::1", 554, "rtsp://[fe80::1]:554/a", port_given=True),
+        ),
+        ("rtsp://u@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "")),
+        ("rtsp://u:@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "")),
+        ("rtsp://u:p%40%3A%2F%25@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "p@:/%")),
+        ("rtsp://u:p@ss@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "p@ss")),
+        ("rtsp://u:p:q@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "p:q")),
+        ("rtsp://u:p/q@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "p/q")),
+        ("rtsp://u:p#q?r@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "p#q?r")),
+        ("rtsp://u:pä ß@cam/a", CameraUrl("rtsp", "cam", 554, "rtsp://cam/a", "u", "pä ß")),
+        ("rtsps://cam/a", CameraUrl("rtsps", "cam", 322, "rtsps://cam/a")),
+        ("rtmp://u:p@cam/live/x", CameraUrl("rtmp", "cam", 1935, "rtmp://cam/live/x", "u", "p")),
+        ("https://cam/a.m3u8", CameraUrl("https", "cam", 443, "https://cam/a.m3u8")),
+        ("file:///clips/a%20b.mp4", CameraUrl("file", "", 0, "file:///clips/a%20b.mp4")),
+        ("v4l2:///dev/video0", CameraUrl("v4l2", "", 0, "v4l2:///dev/video0")),
+        ("rtsp://cam/user@place", CameraUrl("rtsp", "cam", 554, "rtsp://cam/user@place")),
     ],
 )
 def test_parses(url: str, expected: CameraUrl) -> None:
@@ -36,7 +44,14 @@ def test_parses(url: str, expected: CameraUrl) -> None:
     [
         "",
         "cam/a",
-        "http://u:secret@cam/a",
+        "ftp://u:secret@cam/a",
+        "exec:secret",
+        "exec:///bin/secret",
+        "ffmpeg://u:secret@cam/a",
+        "file://host/secret",
+        "file:///",
+        "file:///a%00secret",
+        "v4l2://secret",
         "rtsp://",
         "rtsp:///a",
         "rtsp://u:secret@",
@@ -71,6 +86,12 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
         return
 
 
+def test_path() -> None:
+    assert parse_camera_url("file:///clips/a%20b.mp4").path == "/clips/a b.mp4"
+    assert parse_camera_url("rtsp://cam:5/a/b?c").path == "/a/b?c"
+    assert parse_camera_url("rtsp://cam?c").path == "?c"
+
+
 def test_repr_holds_no_login() -> None:
     shown = repr(parse_camera_url("rtsp://someone:secret@cam/a"))
     assert "secret" not in shown
@@ -85,6 +106,13 @@ def test_repr_holds_no_login() -> None:
         ("rtsp://u:p/q?r#s@cam/a", "rtsp://cam/a"),
         ("rtsp://cam/a and me@example.org", "rtsp://cam/a and me@example.org"),
         ("rtsp://u:p@a rtsp://u:p@b", "rtsp://a rtsp://b"),
+        (
+            "no stream at rtsp://cam/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp; check",
+            "no stream at rtsp://cam/user=***_password=***_channel=1_stream=0.sdp; check",
+        ),
+        ("rtsp://cam/live?channel=1&Token=a.b-c&x=2", "rtsp://cam/live?channel=1&Token=***&x=2"),
+        ("'http://cam/a.flv?user=me&pwd='", "'http://cam/a.flv?user=***&pwd=***'"),
+        ("rtsp://cam/monkey=1", "rtsp://cam/monkey=1"),
     ],
 )
 def test_redact(text: str, shown: str) -> None:

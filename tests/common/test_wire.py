@@ -12,6 +12,10 @@ from common import messages, wire
 from common.access_unit import AccessUnit
 from common.errors import BusError
 
+LIVE = wire.live_topic("main", "video")
+VERSION = messages.PROTOCOL_VERSION
+MEDIA = wire.MEDIA_VERSION
+
 counts = st.integers(0, 2**63 - 1)
 units = st.builds(
     AccessUnit,
@@ -24,6 +28,10 @@ units = st.builds(
     arrival_ns=counts,
     keyframe=st.booleans(),
     nals=st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=5).map(tuple),
+    clock_rate=st.integers(1, 2**32),
+    channels=st.integers(0, 255),
+    config=st.binary(max_size=10),
+    camera_clock=st.booleans(),
 )
 every_message = st.one_of(*(st.from_type(kind) for kind in get_args(messages.Message)))
 # What msgpack can carry: its integers have 64 bits.
@@ -58,8 +66,8 @@ def _fits(message: Any) -> bool:
 
 @given(units)
 def test_access_unit_round_trip(unit: AccessUnit) -> None:
-    frames = wire.encode_access_unit(wire.LIVE_TOPIC, unit)
-    assert frames[0] == wire.LIVE_TOPIC
+    frames = wire.encode_access_unit(LIVE, unit)
+    assert frames[0] == LIVE
     assert tuple(frames[2:]) == unit.nals
     assert wire.decode_media(frames) == unit
 
@@ -77,10 +85,32 @@ def test_join_end_round_trip(epoch: int, following: int) -> None:
     assert wire.decode_media(wire.encode_join_end(b"t", epoch, following)) == wire.JoinEnd(epoch, following)
 
 
-def test_no_join_topic_is_the_prefix_of_another() -> None:
-    topics = [wire.join_topic(worker, nonce) for worker in ("fanout-1", "fanout-11") for nonce in (1, 17)]
+def test_no_topic_is_the_prefix_of_another() -> None:
+    topics = [
+        wire.join_topic(rendition, worker, nonce)
+        for rendition in messages.RENDITIONS
+        for worker in ("fanout-1", "fanout-11")
+        for nonce in (1, 17)
+    ]
+    topics += [
+        wire.live_topic(rendition, track) for rendition in messages.RENDITIONS for track in ("video", "audio")
+    ]
     for first in topics:
         assert [topic for topic in topics if topic.startswith(first)] == [first]
+
+
+def test_live_topics_sort_before_joins() -> None:
+    assert wire.live_topic("sub", "video") < wire.join_topic("main", "fanout-0", 1)
+
+
+def test_topics_are_read_back() -> None:
+    assert wire.parse_topic(wire.live_topic("sub", "audio")) == wire.LiveTopic("sub", "audio")
+    assert wire.parse_topic(wire.join_topic("main", "fanout-3", 2**63)) == wire.JoinTopic("main")
+
+
+@given(st.binary(max_size=40))
+def test_any_subscription_is_read(topic: bytes) -> None:
+    wire.parse_topic(topic)
 
 
 @given(every_message.filter(_fits), st.integers(0, 2**63))
@@ -91,9 +121,9 @@ def test_message_round_trip(message: messages.Message, request_id: int) -> None:
 
 def test_another_version_is_named() -> None:
     data = msgpack.packb((99, "done", 0, {}))
-    with pytest.raises(BusError, match="version 99, this process reads 1"):
+    with pytest.raises(BusError, match=f"version 99, this process reads {VERSION}"):
         wire.decode_message(data)
-    with pytest.raises(BusError, match="version 99, this process reads 1"):
+    with pytest.raises(BusError, match=f"version 99, this process reads {MEDIA}"):
         wire.decode_media([b"t", msgpack.packb((99, "whatever"))])
 
 
@@ -104,17 +134,17 @@ _GOOD = {"session": "s", "reason": "r"}
     ("outer", "says"),
     [
         (7, "array of 4"),
-        ([1, "done", 0], "array of 4"),
-        ([1, "dance", 0, {}], "unknown type 'dance'"),
-        ([1, ["done"], 0, {}], "unknown type"),
-        ([1, "done", "x", {}], "request id"),
-        ([1, "done", True, {}], "request id"),
-        ([1, "done", 0, []], "fields"),
-        ([1, "session-ended", 0, {}], "fields"),
-        ([1, "session-ended", 0, {**_GOOD, "more": 1}], "more"),
-        ([1, "session-ended", 0, {**_GOOD, "reason": 7}], "reason"),
-        ([1, "refused", 0, {"kind": "because", "detail": ""}], "kind"),
-        ([1, "refused", 0, {"kind": ["internal"], "detail": ""}], "kind"),
+        ([VERSION, "done", 0], "array of 4"),
+        ([VERSION, "dance", 0, {}], "unknown type 'dance'"),
+        ([VERSION, ["done"], 0, {}], "unknown type"),
+        ([VERSION, "done", "x", {}], "request id"),
+        ([VERSION, "done", True, {}], "request id"),
+        ([VERSION, "done", 0, []], "fields"),
+        ([VERSION, "session-ended", 0, {}], "fields"),
+        ([VERSION, "session-ended", 0, {**_GOOD, "more": 1}], "more"),
+        ([VERSION, "session-ended", 0, {**_GOOD, "reason": 7}], "reason"),
+        ([VERSION, "refused", 0, {"kind": "because", "detail": ""}], "kind"),
+        ([VERSION, "refused", 0, {"kind": ["internal"], "detail": ""}], "kind"),
     ],
 )
 def test_malformed_messages(outer: object, says: str) -> None:
@@ -136,7 +166,7 @@ def test_any_octets_are_a_message_or_an_error(data: bytes) -> None:
 @given(st.sampled_from([kind.TYPE for kind in get_args(messages.Message)]), packable)
 def test_any_fields_are_a_message_or_an_error(type_name: str, fields: object) -> None:
     try:
-        wire.decode_message(msgpack.packb((1, type_name, 0, fields)))
+        wire.decode_message(msgpack.packb((VERSION, type_name, 0, fields)))
     except BusError:
         return
 
@@ -147,9 +177,12 @@ def test_any_value_in_a_field_is_taken_or_refused(data: st.DataObject) -> None:
     fields = dataclasses.asdict(message)
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(packable)
     try:
-        wire.decode_message(msgpack.packb((1, message.TYPE, 0, fields)))
+        wire.decode_message(msgpack.packb((VERSION, message.TYPE, 0, fields)))
     except BusError:
         return
+
+
+_HEADER = (MEDIA, 1, 1, "video", "H264", 1, 1, 1, 0, 90_000, 0, b"")
 
 
 @pytest.mark.parametrize(
@@ -161,11 +194,13 @@ def test_any_value_in_a_field_is_taken_or_refused(data: st.DataObject) -> None:
         [b"t", b"\xc1"],
         [b"t", msgpack.packb(())],
         [b"t", msgpack.packb({})],
-        [b"t", msgpack.packb((1, 2))],
-        [b"t", msgpack.packb((1, 1, 1, "video", "H264", 1, 1, 1, 0))],  # no NAL unit
-        [b"t", msgpack.packb((1, 1, 1, "video", "H264", 1, 1, 1, 0)), b""],  # an empty one
-        [b"t", msgpack.packb((1, 1, 1, "video", 264, 1, 1, 1, 0)), b"x"],
-        [b"t", msgpack.packb((1, True, 1, "video", "H264", 1, 1, 1, 0)), b"x"],
+        [b"t", msgpack.packb((MEDIA, 2))],
+        [b"t", msgpack.packb(_HEADER)],  # no NAL unit
+        [b"t", msgpack.packb(_HEADER), b""],  # an empty one
+        [b"t", msgpack.packb((*_HEADER[:4], 264, *_HEADER[5:])), b"x"],
+        [b"t", msgpack.packb((MEDIA, True, *_HEADER[2:])), b"x"],
+        [b"t", msgpack.packb((*_HEADER[:9], 0, 0, b"")), b"x"],  # no clock rate
+        [b"t", msgpack.packb((*_HEADER[:11], "")), b"x"],
     ],
 )
 def test_malformed_media(frames: list[bytes]) -> None:
@@ -173,9 +208,10 @@ def test_malformed_media(frames: list[bytes]) -> None:
         wire.decode_media(frames)
 
 
-@given(st.lists(st.binary(max_size=60), max_size=4), st.lists(packable, max_size=10))
+@given(st.lists(st.binary(max_size=60), max_size=4), st.lists(packable, max_size=12))
 def test_any_frames_are_media_or_an_error(frames: list[bytes], header: list) -> None:
-    for candidate in (frames, [b"t", msgpack.packb(header), *frames], [b"t", msgpack.packb([1, *header])]):
+    ours = msgpack.packb([MEDIA, *header])
+    for candidate in (frames, [b"t", msgpack.packb(header), *frames], [b"t", ours]):
         try:
             wire.decode_media(candidate)
         except BusError:

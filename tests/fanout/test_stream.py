@@ -1,6 +1,7 @@
 """A camera in a worker, over a real bus: joins, gaps, restarts, foreign versions."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from common import wire
 from common.bus import MediaPublisher, ipc_endpoint
 from fanout.packetizer import PacketizedUnit
-from fanout.stream import ContinuousTimeline, Stream
+from fanout.stream import LIVE_TOPIC, ContinuousTimeline, Stream
 from tests.fanout.units import FRAME_NS, access_unit
 
 
@@ -47,7 +48,7 @@ class Camera:
 
     def on_subscription(self, topic: bytes, subscribed: bool) -> None:
         (self.topics.add if subscribed else self.topics.discard)(topic)
-        if subscribed and topic.startswith(wire.JOIN_TOPIC) and self.answers:
+        if subscribed and isinstance(wire.parse_topic(topic), wire.JoinTopic) and self.answers:
             # Live units that pass before the join is answered, as they do on a busy camera.
             self.live(self.next)
             for sequence in self.gop:
@@ -61,7 +62,7 @@ class Camera:
     def live(self, sequence: int, **extra: int) -> None:
         self.gop.append(sequence)
         self.next = sequence + 1
-        self.send(wire.LIVE_TOPIC, sequence, **extra)
+        self.send(LIVE_TOPIC, sequence, **extra)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ async def test_join_gives_the_gop_and_merges_with_live(camera: Camera, watch: Wa
     stream.add(viewer)
     assert len(viewer.cached) == 8 and viewer.cached[0].keyframe and stream.gaps == 0
     assert timestamps(viewer.cached) == [3600 * n for n in range(8)]
-    await until(lambda: wire.LIVE_TOPIC in camera.topics and len(camera.topics) == 1)
+    await until(lambda: LIVE_TOPIC in camera.topics and len(camera.topics) == 1)
     await until(lambda: len(viewer.live) == 1)
     assert viewer.live[0].timestamp == 8 * 3600
 
@@ -141,7 +142,7 @@ async def test_without_an_answer_live_begins_at_the_next_keyframe(camera: Camera
     stream = watch()
     viewer = Viewer()
     stream.add(viewer)
-    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    await until(lambda: LIVE_TOPIC in camera.topics)
     for sequence in range(8, 12):
         camera.live(sequence)
     await until(lambda: len(viewer.all) == 2)
@@ -153,7 +154,7 @@ async def test_a_gap_waits_for_a_keyframe_and_is_counted(camera: Camera, watch: 
     stream = watch()
     viewer = Viewer()
     stream.add(viewer)
-    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    await until(lambda: LIVE_TOPIC in camera.topics)
     camera.live(0)
     await until(lambda: viewer.all)  # past the join's deadline
     for sequence in (1, 2, 4, 5, 10, 11):
@@ -168,7 +169,7 @@ async def test_a_new_epoch_continues_the_timeline(camera: Camera, watch: Watch) 
     stream = watch()
     viewer = Viewer()
     stream.add(viewer)
-    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    await until(lambda: LIVE_TOPIC in camera.topics)
     camera.live(0)
     await until(lambda: viewer.all)  # past the join's deadline
     for sequence in (1, 2):
@@ -187,15 +188,30 @@ async def test_another_version_is_said_once_and_harms_nothing(
     stream = watch()
     viewer = Viewer()
     stream.add(viewer)
-    await until(lambda: wire.LIVE_TOPIC in camera.topics)
+    await until(lambda: LIVE_TOPIC in camera.topics)
     await asyncio.sleep(0.6)  # past the join's deadline
     for _ in range(3):
-        camera.publisher.publish([wire.LIVE_TOPIC, msgpack.packb((99, 1, 2)), b"x"])
-        camera.publisher.publish([wire.LIVE_TOPIC, b"\xc1"])
+        camera.publisher.publish([LIVE_TOPIC, msgpack.packb((99, 1, 2)), b"x"])
+        camera.publisher.publish([LIVE_TOPIC, b"\xc1"])
     camera.live(0)
     await until(lambda: len(viewer.all) == 1)
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 1 and "version 99" in errors[0] and "gate" in errors[0]
+
+
+async def test_pictures_of_another_codec_are_not_shown(camera: Camera, watch: Watch) -> None:
+    camera.live(0)
+    stream = watch()
+    viewer = Viewer()
+    stream.add(viewer)
+    await until(lambda: len(viewer.all) >= 1)
+    foreign = dataclasses.replace(access_unit(1, keyframe=True), codec="H265")
+    camera.publisher.publish(wire.encode_access_unit(LIVE_TOPIC, foreign))
+    camera.live(2)
+    await until(lambda: stream._next_sequence == 3)
+    assert len(viewer.live) <= 1 and stream.cached_octets == 0
+    camera.live(10)
+    await until(lambda: viewer.all[-1].keyframe and len(viewer.all) >= 2)
 
 
 def test_timeline_follows_a_camera_whose_clock_jumps() -> None:

@@ -29,6 +29,7 @@ from common.messages import (
 )
 from common.units import timestamp_delta
 from fanout.service import Worker
+from fanout.stream import LIVE_TOPIC
 from tests.fanout.test_ice_lite import free_port
 from tests.fanout.units import access_unit
 from tests.support.viewer import Viewer
@@ -48,7 +49,7 @@ class Camera:
         self.task = asyncio.create_task(self._run())
 
     def _on_subscription(self, topic: bytes, subscribed: bool) -> None:
-        if subscribed and topic.startswith(wire.JOIN_TOPIC):
+        if subscribed and isinstance(wire.parse_topic(topic), wire.JoinTopic):
             for unit in self.gop:
                 self.publisher.publish(wire.encode_access_unit(topic, unit))
             self.publisher.publish(wire.encode_join_end(topic, self.epoch, len(self.sent)))
@@ -72,7 +73,7 @@ class Camera:
                 self.gop.clear()
             self.gop.append(unit)
             self.sent.append(unit)
-            self.publisher.publish(wire.encode_access_unit(wire.LIVE_TOPIC, unit))
+            self.publisher.publish(wire.encode_access_unit(LIVE_TOPIC, unit))
             await asyncio.sleep(INTERVAL_S)
 
     def close(self) -> None:
@@ -96,11 +97,12 @@ class Box:
         self.task = asyncio.create_task(self.worker.run())
         self.sessions = 0
 
-    async def offer(self, sdp: str, session: str | None = None) -> Message:
+    async def offer(self, sdp: str, session: str | None = None, codec: str | None = "H264") -> Message:
         self.sessions += 1
         name = session or f"session-{self.sessions}"
         endpoint = ipc_endpoint(self.folder, "gate")
-        return await self.control.request("fanout-0", OfferRequest(name, "gate", endpoint, "64001f", sdp))
+        request = OfferRequest(name, "gate", endpoint, codec, "64001f", sdp)
+        return await self.control.request("fanout-0", request)
 
     async def watch(self, viewer: Viewer) -> str:
         answer = await self.offer(viewer.offer())
@@ -272,6 +274,13 @@ async def test_unusable_offers_are_refused_and_leave_nothing(box: Box, sdp: str,
     assert isinstance(reply, Refused) and reply.kind == kind
     report = await box.until(WorkerReport)
     assert isinstance(report, WorkerReport) and report.viewers == 0
+
+
+async def test_a_codec_that_browsers_are_not_given_is_refused_by_name(box: Box, viewer: Viewer) -> None:
+    reply = await box.offer(viewer.offer(), codec="H265")
+    assert isinstance(reply, Refused) and reply.kind == "not-acceptable"
+    assert "gate sends H265" in reply.detail and "set the camera to H264" in reply.detail
+    assert isinstance(await box.offer(viewer.offer(), codec=None), Answer)
 
 
 async def test_a_hundred_offers_that_never_connect_harm_nobody(box: Box, viewer: Viewer) -> None:

@@ -1,260 +1,372 @@
-"""A camera's life against real sockets: every fault becomes a state and a clear error, and heals."""
+"""A rendition's life: every fault becomes a state and a clear error, and heals."""
 
 import asyncio
 import contextlib
+import gc
 import logging
-import socket
 
 import pytest
 
-from common.clock import SystemClock
-from common.rtp import Goodbye, RtpPacket, serialize_rtcp, serialize_rtp
-from common.urls import parse_camera_url
-from ingest import connection
-from ingest.camera import Camera, Hooks, Timing
-from ingest.stream import VideoStream
-from tests.support.faulty_camera import (
-    Close,
-    Drip,
-    Hang,
-    Read,
-    Reset,
-    Send,
-    faulty_camera,
-    interleaved,
-    reply,
-    until_playing,
-)
+from common.errors import CameraError, CameraRefusal, LocalError
+from ingest.camera import TRANSITIONS, Camera, Hooks
+from ingest.output import Output
+from ingest.playback import Timing
+from tests.support.fake_clock import START_NS, FakeClock, settle
+from tests.support.scripted_source import Deaf, Fail, Hang, Play, Return, ScriptedSource
 
-from .test_depacketizer import IDR, PPS, SLICE, SPS
-
-QUICK = Timing(tick_s=0.02, first_backoff_s=0.02, max_backoff_s=0.1, release_after_s=0.1, report_every_s=0.05)
-
-
-def rtp(sequence, payload, timestamp=None, marker=True):
-    stamp = sequence * 3600 if timestamp is None else timestamp
-    return interleaved(0, serialize_rtp(RtpPacket(96, marker, sequence, stamp, 7, payload)))
-
-
-SETS = rtp(1, SPS) + rtp(2, PPS)
-VIDEO = SETS + rtp(3, IDR) + rtp(4, SLICE) + rtp(5, SLICE)
-GOOD = [*until_playing(), Send(VIDEO), Hang()]
-LOGIN = reply("401 Unauthorized", 'WWW-Authenticate: Digest realm="r", nonce="n"')
+LOST = Fail(CameraError("camera closed the connection"))
+GOOD = [Play(), Hang()]
+QUICK = Timing(release_after_s=0.02, teardown_deadline_s=0.02)
 
 
 class Life:
-    """A running camera and what it said; `history` holds (state, error) of every change."""
+    """A running camera and what it said; `history` holds (state, reason) of every event."""
 
-    def __init__(self, url, timing=QUICK, on_demand=False):
+    def __init__(self, *attempts, timing=QUICK, on_demand=False):
+        self.clock = FakeClock()
         self.units = []
         self.history = []
+        self.source = ScriptedSource(self.clock, *attempts)
+        self.output = Output(1)
+        hooks = Hooks(self.units.append, self._event)
+        self.camera = Camera("cam", self.source, on_demand, self.output, self.clock, hooks, timing, 1)
         self._changed = asyncio.Event()
-        hooks = Hooks(self.units.append, self._note)
-        stream = VideoStream(1)
-        self.camera = Camera("cam", parse_camera_url(url), on_demand, stream, SystemClock(), hooks, timing, 1)
 
-    def _note(self):
-        self.history.append((self.camera.state, self.camera.error))
+    def _event(self, state, reason, at_ns):
+        assert at_ns == self.clock.utc_ns() >= START_NS
+        assert state == self.camera.state
+        self.history.append((state, reason))
         self._changed.set()
 
-    async def until(self, reached):
-        async with asyncio.timeout(10):
-            while not reached():
+    @property
+    def states(self):
+        return [state for state, _ in self.history]
+
+    async def until(self, state):
+        """Real time: for what asyncio's timers bring about."""
+        async with asyncio.timeout(5):
+            while self.camera.state != state:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def error(self):
-        await self.until(lambda: self.camera.state == "backing_off")
-        return self.camera.error
-
-    async def live(self):
-        await self.until(lambda: self.camera.state == "live")
+    async def pictures(self, seconds, interval_s=0.04, keyframe_every_s=2.0):
+        """The camera shows pictures at a steady rate; the first one is a keyframe."""
+        for index in range(round(seconds / interval_s)):
+            await self.clock.advance(interval_s)
+            self.source.stage.picture(index % round(keyframe_every_s / interval_s) == 0)
 
 
 @contextlib.asynccontextmanager
-async def life(url, **options):
-    alive = Life(url, **options)
+async def life(*attempts, **options):
+    alive = Life(*attempts, **options)
     task = asyncio.ensure_future(alive.camera.run())
+    await settle()
     try:
         yield alive
     finally:
+        alive.source.freed.set()
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError):
             await task
+        await settle()
         assert alive.camera.state == "idle"
+        assert alive.source.left == alive.source.attempts
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-FAULTS = {
-    "HTTP": (
-        [Read(), Send(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Close()],
-        "does not speak RTSP, it says 'HTTP",
-    ),
-    "SSH": ([Send(b"SSH-2.0-OpenSSH_9.2p1\r\n"), Hang()], "does not speak RTSP, it says 'SSH-2.0-OpenSSH"),
-    "random": ([Read(), Send(bytes(range(128, 256)) * 20), Hang()], "does not speak RTSP"),
-    "closes at once": ([Close()], "closed the connection instead of answering OPTIONS"),
-    "resets": ([Read(), Reset()], "closed the connection instead of answering OPTIONS"),
-    "no such stream": (
-        [Read(), reply(), Read(), reply("404 Not Found")],
-        "404 Not Found: it has no stream at",
-    ),
-    "wrong password": ([Read(), LOGIN, Read(), LOGIN, Hang()], "refuses the user name or password"),
-    "no description": ([Read(), reply(), Read(), reply(body="hello"), Hang()], "holds no tracks"),
-    "closes mid-frame": (
-        [*until_playing(), Send(VIDEO + rtp(6, SLICE)[:9]), Close()],
-        "closed the connection while",
-    ),
-    "garbage for ever": ([*until_playing(), Send(VIDEO + b"\xee" * 100_000), Hang()], "neither RTSP nor RTP"),
-    "says goodbye": (
-        [*until_playing(), Send(VIDEO + interleaved(1, serialize_rtcp(Goodbye((7,))))), Hang()],
-        "RTCP BYE",
-    ),
-    "access unit without end": (
-        [
-            *until_playing(),
-            Send(rtp(1, b"\x06\x05", 0, False)),
-            Send(b"".join(rtp(n, b"\x06", 0, False) for n in range(2, 1030))),
-            Hang(),
-        ],
-        "1025 NAL units",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", FAULTS)
-async def test_fault_is_told_and_heals(name, caplog):
-    script, error = FAULTS[name]
-    with caplog.at_level(logging.DEBUG):
-        async with faulty_camera(script, script, GOOD) as server:
-            url = server.url.replace("rtsp://", "rtsp://user:s%40cret@")
-            async with life(url) as alive:
-                assert error in await alive.error()
-                await alive.until(lambda: server.connections == 3 and alive.camera.state == "live")
-                assert alive.camera.error is None
-    assert alive.camera.reconnects == 2
-    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    told = [text for text in warnings if "packets lost" not in text]
-    assert 1 <= len(told) <= (2 if "live" in [state for state, _ in alive.history[:3]] else 1)
-    texts = " ".join(map(str, alive.history)) + caplog.text
-    assert "s@cret" not in texts and "s%40cret" not in texts
-
-
-ODDITIES = {
-    "garbage between messages": b"\xffgarbage\r\n\r\n",
-    "frame of 65,535 octets": interleaved(0, bytes(65_535)) + interleaved(9, bytes(65_535)),
-    "truncated FU-A": rtp(5, b"\x5c", 7000),
-}
-
-
-@pytest.mark.parametrize("name", ODDITIES)
-async def test_oddity_harms_nothing_else(name, caplog):
-    after = rtp(6, IDR) + rtp(7, SLICE)
-    script = [
-        *until_playing(),
-        Send(SETS + rtp(3, IDR) + rtp(4, SLICE)),
-        Drip(ODDITIES[name] + after, 1009),
-        Hang(),
-    ]
-    async with faulty_camera(script) as server, life(server.url) as alive:
-        await alive.live()
-        async with asyncio.timeout(5):
-            while len(alive.units) < 4:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(3 * QUICK.tick_s)
-    assert 1 <= caplog.text.count("RTP packets lost") <= 3
-    assert [unit.nals[-1] for unit in alive.units] == [IDR, SLICE, IDR, SLICE]
-    assert alive.camera.reconnects == 0
-
-
-async def test_refused_connection_then_there():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    async with life(f"rtsp://127.0.0.1:{port}/c") as alive:
-        assert await alive.error() == f"camera at 127.0.0.1:{port} refuses connections; check the port"
-
-
-async def test_unreachable(monkeypatch):
-    monkeypatch.setattr(connection, "CONNECT_DEADLINE_S", 0.1)
-    # A listener with a full backlog answers no SYN, like a host that is not there.
-    with socket.socket() as server, contextlib.ExitStack() as fillers:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        for _ in range(4):
-            filler = fillers.enter_context(socket.socket())
-            filler.setblocking(False)
-            filler.connect_ex(server.getsockname())
-        async with life(f"rtsp://127.0.0.1:{server.getsockname()[1]}/c") as alive:
-            assert "does not answer within 0.1 s; check its address and power" in await alive.error()
-
-
-async def test_unknown_host():
-    async with life("rtsp://no-such-host.invalid/c") as alive:
-        assert "cannot be reached" in await alive.error()
+async def test_live_at_the_first_keyframe():
+    async with life([Play(keyframe=False), Hang()]) as alive:
+        assert alive.states == ["connecting"]
+        await alive.clock.advance(0.3)
+        alive.source.stage.picture()
+        assert alive.camera.state == "connecting"
+        await alive.clock.advance(0.5)
+        alive.source.stage.picture(True)
+        assert alive.history == [("connecting", None), ("live", None)]
+        assert alive.camera.first_frame_s == pytest.approx(0.8)
+        await alive.clock.advance(1.5)
+        assert alive.camera.state_s == pytest.approx(1.5)
+        assert alive.camera.playback.via == "RTSP over TCP"
 
 
 @pytest.mark.parametrize(
-    ("script", "timing", "error"),
+    ("end", "error"),
     [
-        ([*until_playing(), Hang()], {"video_deadline_s": 0.1}, "is connected but sent no video for 0.1 s"),
-        (
-            [*until_playing(), Send(VIDEO), Hang()],
-            {"video_deadline_s": 0.2},
-            "is connected but sent no video for 0.2 s",
-        ),
-        (
-            [*until_playing(), Send(rtp(1, SLICE) + rtp(2, SLICE)), Hang()],
-            {"keyframe_deadline_s": 0.2},
-            "no keyframe that can be decoded for 0.2 s",
-        ),
+        (LOST, "camera closed the connection"),
+        (Fail(LocalError("no free port")), "no free port"),
+        (Return(), "camera ended the stream"),
+        (Fail(asyncio.CancelledError()), "camera ended the stream"),
     ],
 )
-async def test_watchdogs(script, timing, error):
-    quick = Timing(tick_s=0.02, first_backoff_s=0.05, **timing)
-    async with faulty_camera(script) as server, life(server.url, timing=quick) as alive:
-        assert error in await alive.error()
-        await alive.until(lambda: server.connections == 2)
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_failure_is_told_and_heals(end, error, shown):
+    async with life([*[Play()][: int(shown)], end], GOOD) as alive:
+        assert (alive.camera.state, alive.camera.error) == ("backing_off", error)
+        await alive.clock.advance(0.51)
+        assert (alive.camera.state, alive.camera.error) == ("live", None)
+        assert alive.camera.reconnects == 1
+    live = [("live", None)] if shown else []
+    again = [("connecting", None), ("live", None), ("idle", None)]
+    assert alive.history == [("connecting", None), *live, ("backing_off", error), *again]
 
 
-async def test_released_a_while_after_the_last_subscriber():
-    async with faulty_camera(GOOD) as server, life(server.url, on_demand=True) as alive:
-        await asyncio.sleep(0.05)
-        assert (alive.camera.state, server.connections) == ("idle", 0)
+async def test_a_refusal_is_tried_again_at_the_ceiling():
+    refusal = Fail(CameraRefusal("camera refuses the password"))
+    async with life([refusal], [refusal], GOOD) as alive:
+        assert (alive.camera.state, alive.camera.error) == ("failed", "camera refuses the password")
+        await alive.clock.advance(14.9)
+        assert alive.source.attempts == 1
+        for _ in range(46):
+            if alive.camera.state != "live":
+                await alive.clock.advance(1)
+        assert alive.camera.state == "live"
+    assert alive.states == ["connecting", "failed"] * 2 + ["connecting", "live", "idle"]
+
+
+async def test_backoff_doubles_to_its_ceiling_and_starts_anew_after_stable_play():
+    async with life(*[[LOST]] * 9, GOOD) as alive:
+        pauses = []
+        for attempt in range(1, 10):
+            assert alive.source.attempts == attempt
+            before = alive.clock.monotonic_s()
+            while alive.source.attempts == attempt:
+                await alive.clock.advance(0.01)
+            pauses.append(alive.clock.monotonic_s() - before)
+        for pause, full in zip(pauses, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=True):
+            assert full / 2 <= pause <= full + 0.02
+        assert len({round(pause / full, 3) for pause, full in zip(pauses, [0.5, 1, 2], strict=False)}) == 3
+        await alive.pictures(5)
+        assert alive.camera._next_backoff() >= 15
+        await alive.pictures(8)
+        assert alive.camera._next_backoff() <= 0.5
+
+
+async def test_stalled_and_live_again():
+    async with life(GOOD) as alive:
+        await alive.pictures(4)
+        await alive.clock.advance(1.5)
+        assert alive.camera.state == "live"
+        await alive.clock.advance(2)
+        assert alive.camera.state == "stalled"
+        assert "sends no pictures" in alive.camera.error
+        alive.source.stage.picture()
+        assert (alive.camera.state, alive.camera.error) == ("live", None)
+    assert alive.states == ["connecting", "live", "stalled", "live", "idle"]
+    assert alive.source.attempts == 1
+
+
+async def test_a_camera_with_few_pictures_does_not_stall():
+    async with life(GOOD) as alive:
+        await alive.pictures(60, interval_s=4, keyframe_every_s=16)
+        # Once, before its rate was known.
+        assert alive.states == ["connecting", "live", "stalled", "live"]
+        await alive.clock.advance(11)
+        assert alive.camera.state == "live"
+        await alive.clock.advance(3)
+    assert alive.source.attempts == 2
+
+
+async def test_sound_alone_is_no_picture():
+    async with life([Play(audio=True), Hang()]) as alive:
+        for _ in range(40):
+            await alive.clock.advance(0.1)
+            alive.source.stage.sound()
+        assert alive.camera.state == "stalled"
+    assert [unit.track for unit in alive.units[:3]] == ["video", "audio", "audio"]
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_without_video_it_connects_anew(shown):
+    async with life([Play(keyframe=shown), Hang()], GOOD) as alive:
+        await alive.clock.advance(9)
+        assert alive.source.attempts == 1
+        await alive.clock.advance(2)
+        assert "is connected but sent no video for 10 s" in str(alive.history)
+        assert (alive.source.attempts, alive.camera.state) == (2, "live")
+
+
+async def test_never_playing():
+    async with life([Hang()], GOOD) as alive:
+        await alive.clock.advance(59)
+        assert alive.states == ["connecting"]
+        await alive.clock.advance(2)
+        assert alive.history[1] == ("backing_off", "camera did not play within 60 s")
+
+
+async def test_packets_that_become_no_picture():
+    async with life([Play(keyframe=False), Hang()], GOOD) as alive:
+        for _ in range(31):
+            alive.source.stage.packet()
+            await alive.clock.advance(1)
+        assert "no keyframe that can be decoded for 30 s" in str(alive.history)
+
+
+async def until_no_keyframe(alive, gap):
+    """Pictures without a keyframe, the first behind a gap if so; answers the seconds until it gives up."""
+    since = alive.clock.monotonic_s()
+    alive.source.stage.picture(gap=gap)
+    while alive.source.attempts == 1:
+        await alive.clock.advance(1)
+        if alive.camera.playback is not None and alive.source.attempts == 1:
+            alive.source.stage.picture()
+        assert alive.clock.monotonic_s() - since < 1000
+    return alive.clock.monotonic_s() - since
+
+
+@pytest.mark.parametrize(
+    ("gop_s", "gap", "limit_s"), [(2, True, 30), (2, False, 300), (40, True, 120), (200, False, 600)]
+)
+async def test_a_long_gop_is_waited_for(gop_s, gap, limit_s):
+    async with life([Play(keyframe=False), Hang()], [Hang()]) as alive:
+        await alive.pictures(2 * gop_s + 1, interval_s=1, keyframe_every_s=gop_s)
+        assert await until_no_keyframe(alive, gap) == pytest.approx(limit_s, abs=2)
+        assert "no keyframe" in str(alive.history)
+
+
+async def test_what_goes_out_is_numbered_over_connections():
+    async with life(GOOD) as alive:
+        await alive.pictures(0.2)
+        await alive.clock.advance(12)
+        await alive.pictures(0.2)
+    assert [unit.sequence for unit in alive.units] == [0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
+    assert alive.units[6].timestamp - alive.units[5].timestamp > 10 * 90_000
+
+
+async def test_on_demand_is_released_a_while_after_the_last_subscriber():
+    async with life(GOOD, on_demand=True) as alive:
+        await alive.clock.advance(5)
+        assert (alive.camera.state, alive.source.attempts) == ("idle", 0)
+        alive.camera.demand(False)
         alive.camera.demand(True)
-        await alive.live()
+        await settle()
+        assert alive.camera.state == "live"
         alive.camera.demand(False)
         alive.camera.demand(True)
         alive.camera.demand(False)
         assert alive.camera.state == "live"
-        await alive.until(lambda: alive.camera.state == "idle")
+        await alive.until("idle")
+        assert (alive.source.left, alive.camera.playback) == (1, None)
         alive.camera.demand(True)
-        await alive.live()
-        assert server.connections == 2
-    # The second connection's gap tells readers to wait for the keyframe.
-    assert [unit.sequence for unit in alive.units] == [0, 1, 2, 4, 5, 6]
+        await settle()
+        assert (alive.camera.state, alive.source.attempts, alive.camera.reconnects) == ("live", 2, 0)
 
 
-async def test_teardown_is_said():
-    script = [*until_playing(), Send(VIDEO), Read(), reply(), Close()]
-    async with faulty_camera(script) as server, life(server.url) as alive:
-        await alive.live()
-        await asyncio.sleep(0.1)
-    assert [request.split()[0] for request in server.requests] == [
-        "OPTIONS",
-        "DESCRIBE",
-        "SETUP",
-        "PLAY",
-        "TEARDOWN",
-    ]
-    assert "Session: 1234" in server.requests[-1]
+async def test_always_on_means_nothing_to_demand():
+    async with life(GOOD) as alive:
+        alive.camera.demand(False)
+        await asyncio.sleep(2 * QUICK.release_after_s)
+        assert alive.camera.state == "live"
 
 
-async def test_backoff_doubles_to_its_ceiling_and_starts_anew_after_stable_play():
-    alive = Life("rtsp://h/c", timing=Timing())
-    pauses = [alive.camera._next_backoff() for _ in range(9)]
-    for pause, full in zip(pauses, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=True):
-        assert full / 2 <= pause <= full
-    assert len(set(pauses)) == 9
-    now = SystemClock().monotonic_s()
-    alive.camera._playing_since = now - 9
-    assert alive.camera._next_backoff() >= 15
-    alive.camera._playing_since = now - 11
-    assert alive.camera._next_backoff() <= 0.5
+async def test_released_while_it_waits():
+    async with life([Fail(CameraRefusal("no"))], on_demand=True) as alive:
+        alive.camera.demand(True)
+        await settle()
+        alive.camera.demand(False)
+        await alive.until("idle")
+        assert alive.camera.error is None
+
+
+@pytest.mark.parametrize("rounds", range(6))
+async def test_ended_as_soon_as_it_begins(rounds):
+    alive = Life(GOOD)
+    task = asyncio.ensure_future(alive.camera.run())
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert alive.camera.state == "idle"
+    assert alive.source.left == alive.source.attempts
+
+
+async def test_a_source_that_does_not_leave_is_left_behind():
+    async with life([Play(), Deaf()], GOOD) as alive:
+        old = alive.source.stage
+        await alive.clock.advance(10)
+        await alive.until("backing_off")
+        await alive.clock.advance(0.5)
+        assert (alive.camera.state, alive.source.left) == ("live", 0)
+        units = len(alive.units)
+        for call in (
+            lambda: old.picture(True),
+            old.sender_report,
+            lambda: old.play(Play()),
+            lambda: old.sink.restarted(0),
+        ):
+            with pytest.raises(CameraError, match="is over"):
+                call()
+        assert len(alive.units) == units
+
+
+async def test_a_fault_of_the_program_is_not_hidden(caplog):
+    alive = Life([Fail(ZeroDivisionError("bug"))])
+    with pytest.raises(ZeroDivisionError):
+        await alive.camera.run()
+    assert "fault in its source" in caplog.text
+
+
+async def test_another_source_within_a_connection():
+    async with life(GOOD) as alive:
+        await alive.pictures(0.2)
+        alive.source.stage.sink.restarted(0)
+        alive.source.stage.picture(True)
+    assert [unit.sequence for unit in alive.units] == [0, 1, 2, 3, 4, 5, 7]
+
+
+async def test_another_way_within_an_attempt():
+    """UDP stays silent, then TCP plays."""
+    async with life([Play(keyframe=False, via="RTSP over UDP"), Hang()]) as alive:
+        await alive.clock.advance(3)
+        alive.source.stage.play(Play(audio=True))
+        assert (alive.camera.state, alive.camera.playback.via) == ("live", "RTSP over TCP")
+        await alive.clock.advance(8)
+        assert alive.source.attempts == 1
+
+
+async def test_credentials_are_never_told(caplog):
+    with caplog.at_level(logging.DEBUG):
+        async with life([Fail(CameraError("cannot play rtsp://admin:s3cret@h/x"))]) as alive:
+            await alive.clock.advance(1)
+            assert alive.camera.error == "cannot play rtsp://h/x"
+    assert "s3cret" not in caplog.text + str(alive.history)
+
+
+async def test_a_long_outage_is_told_once(caplog):
+    with caplog.at_level(logging.INFO):
+        async with life(*[[Play(), LOST]] * 5, [Play(), Hang()]) as alive:
+            while alive.source.attempts < 6:
+                await alive.clock.advance(1)
+            await alive.pictures(1)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == ["! camera cam: camera closed the connection"]
+    assert caplog.text.count("= camera cam: connecting") == 1
+    assert len(alive.history) > 10
+
+
+def test_every_state_can_be_left_and_ends_idle():
+    assert all("idle" in after for state, after in TRANSITIONS.items() if state != "idle")
+    assert {state for after in TRANSITIONS.values() for state in after} == set(TRANSITIONS)
+
+
+async def test_an_impossible_move_names_what_is_allowed():
+    camera = Life().camera
+    with pytest.raises(AssertionError, match="from idle to connecting, not to live"):
+        camera._set("live", None)
+
+
+async def test_thousands_of_refused_connections_leave_nothing_behind():
+    async with life([Fail(CameraError("camera at 192.0.2.1:554 refuses connections"))]) as alive:
+        alive.history = alive.units = None
+        alive.camera._hooks = Hooks(lambda unit: None, lambda state, reason, at_ns: None)
+        counts = []
+        while alive.source.attempts < 10_000:
+            await alive.clock.advance(3000)
+            if alive.source.attempts > 1000 * (len(counts) + 1):
+                gc.collect()
+                counts.append((len(asyncio.all_tasks()), len(gc.get_objects())))
+        tasks, objects = zip(*counts, strict=True)
+        assert set(tasks) == {3}
+        assert max(objects) - min(objects) < 50
+        assert alive.camera.reconnects == alive.source.attempts - 1
+        alive.history = []

@@ -1,5 +1,7 @@
 """The cached GOP."""
 
+from dataclasses import replace
+
 from ingest import gop
 from ingest.gop import GopCache
 
@@ -42,3 +44,8 @@ def test_bounds(monkeypatch):
     assert sequences(cache) == []
     cache.add(access_unit(4, True))
     assert sequences(cache) == [4]
+
+
+def test_sound_is_not_kept():
+    sound = replace(access_unit(7, True), track="audio")
+    assert sequences(filled(access_unit(0, True), sound, access_unit(1))) == [0, 1]

@@ -65,5 +65,20 @@ def test_jitter_follows_the_formula_of_rfc_3550():
     reception.packet(7, 0, 0, 0.0)
     reception.packet(7, 1, 3600, 0.050)  # 10 ms late: 900 ticks
     assert block(reception, 1.0).jitter == 900 // 16
+    assert reception.jitter_s == pytest.approx(0.010 / 16)
     reception.packet(7, 2, 4_000_000_000, 0.06)  # a jump is not jitter
     assert block(reception, 1.0).jitter == 900 // 16
+
+
+def test_a_timestamp_that_wraps_is_no_jitter():
+    reception = Reception(90_000, 1, "c")
+    reception.packet(7, 0, 2**32 - 1800, 10.0)
+    reception.packet(7, 1, 1800, 10.040)
+    assert reception.jitter_s == pytest.approx(0)
+
+
+def test_the_packets_of_a_picture_may_take_their_time():
+    reception = Reception(90_000, 1, "c")
+    for sequence in range(10):
+        reception.packet(7, sequence, 0, sequence * 0.003)
+    assert reception.jitter_s == 0

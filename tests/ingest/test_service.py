@@ -1,91 +1,18 @@
 """The ingest process as supervisord runs it, with GStreamer's RTSP server as its camera."""
 
 import asyncio
-import contextlib
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
-from common import bus, config, wire
+from common import wire
 from common.access_unit import AccessUnit
 from common.h264 import split_annex_b
-from common.messages import CameraReport, IngestHello
+from tests.support.ingest_process import DEADLINE_S, LIVE, ingest
 from tests.support.ports import free_tcp_port
-from tests.support.processes import PROJECT, gst_camera
-
-DEADLINE_S = 20
-
-
-class Ingest:
-    """A started ingest, its control messages and a subscriber of its media."""
-
-    def __init__(self, folder, url, on_demand):
-        camera = config.CameraConfig("cam", url, on_demand)
-        config.store_resolved(config.Config((camera,)), folder)
-        self.messages = []
-        self.media = []
-        self._folder = folder
-        self._server = bus.ControlServer(
-            bus.ipc_endpoint(folder, "control"), lambda identity, message: self.messages.append(message)
-        )
-        self._subscriber = None
-        self.log = folder / "log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "ingest", "cam"],
-                cwd=PROJECT,
-                env={**os.environ, "CCTV3_RUN": str(folder)},
-                stderr=log,
-            )
-
-    def subscribe(self, topic):
-        if self._subscriber is None:
-            hello = next(message for message in self.messages if isinstance(message, IngestHello))
-            self._subscriber = bus.MediaSubscriber(hello.media_endpoint, self.media.append)
-        self._subscriber.subscribe(topic)
-
-    def decoded(self, topic):
-        return [wire.decode_media(frames) for frames in list(self.media) if frames[0] == topic]
-
-    @property
-    def report(self):
-        reports = [message for message in self.messages if isinstance(message, CameraReport)]
-        return reports[-1] if reports else None
-
-    async def until(self, reached):
-        async with asyncio.timeout(DEADLINE_S):
-            while not reached():
-                await asyncio.sleep(0.02)
-
-    async def state(self, name):
-        await self.until(lambda: self.report is not None and self.report.state == name)
-
-    def stop(self):
-        """Exit status and seconds that it took to stop."""
-        began = time.monotonic()
-        self.process.terminate()
-        status = self.process.wait(10)
-        return status, time.monotonic() - began
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        if self._subscriber is not None:
-            self._subscriber.close()
-        self._server.close()
-
-
-@contextlib.contextmanager
-def ingest(folder, url, on_demand=False):
-    running = Ingest(folder, url, on_demand)
-    try:
-        yield running
-    finally:
-        running.close()
+from tests.support.processes import PROJECT, gst_camera, simulated_camera
 
 
 def login(url, user="us%20er", password="p%40%2Fs%22"):
@@ -98,18 +25,18 @@ async def test_live_join_report_and_stop(tmp_path):
     async with gst_camera(**options) as camera:
         with ingest(tmp_path, login(camera.ready)) as running:
             await running.state("live")
-            running.subscribe(wire.LIVE_TOPIC)
-            await running.until(lambda: len(running.decoded(wire.LIVE_TOPIC)) > 30)
-            topic = wire.join_topic("w", 1)
+            running.subscribe(LIVE)
+            await running.until(lambda: len(running.decoded(LIVE)) > 30)
+            topic = wire.join_topic("main", "w", 1)
             running.subscribe(topic)
             await running.until(
                 lambda: any(isinstance(item, wire.JoinEnd) for item in running.decoded(topic))
             )
-            await running.until(lambda: running.report.fps and running.report.gop_s)
+            await running.until(lambda: running.report.video.fps and running.report.video.gop_s)
             last = running.report
             status, seconds = running.stop()
             log = running.log.read_text()
-    units = running.decoded(wire.LIVE_TOPIC)
+    units = running.decoded(LIVE)
     assert [unit.sequence for unit in units] == list(range(units[0].sequence, units[0].sequence + len(units)))
     keyframes = [unit for unit in units if unit.keyframe]
     assert all([nal[0] & 0x1F for nal in unit.nals[:2]] == [7, 8] for unit in keyframes)
@@ -118,8 +45,9 @@ async def test_live_join_report_and_stop(tmp_path):
     assert end == wire.JoinEnd(units[0].epoch, joined[-1].sequence + 1)
     live = {unit.sequence: unit for unit in units}
     assert all(live.get(unit.sequence, unit) == unit for unit in joined)
-    assert (last.codec, last.width, last.height, last.lost_packets) == ("H264", 320, 240, 0)
-    assert last.fps == pytest.approx(25, rel=0.3) and last.gop_s == pytest.approx(0.4, abs=0.05)
+    video = last.video
+    assert (video.codec, video.width, video.height, last.lost_packets) == ("H264", 320, 240, 0)
+    assert video.fps == pytest.approx(25, rel=0.3) and video.gop_s == pytest.approx(0.4, abs=0.05)
     assert status == 0 and seconds < 2
     assert not (tmp_path / "camera-cam.sock").exists()
     assert "p@/s" not in log and "p%40" not in log
@@ -130,9 +58,37 @@ async def test_on_demand_by_subscription(tmp_path):
     async with gst_camera(gop=10) as camera:
         with ingest(tmp_path, camera.ready, on_demand=True) as running:
             await running.state("idle")
-            running.subscribe(wire.LIVE_TOPIC)
-            await running.until(lambda: len(running.decoded(wire.LIVE_TOPIC)) > 5)
+            running.subscribe(LIVE)
+            await running.until(lambda: len(running.decoded(LIVE)) > 5)
             assert running.report.state == "live"
+
+
+@pytest.mark.peers
+async def test_main_and_sub_stream_each_on_demand_with_sound(tmp_path):
+    port = free_tcp_port()
+    async with simulated_camera(port, audio="opus") as url:
+        with ingest(tmp_path, url, on_demand=True, sub=f"{url}-sub") as running:
+            await running.state("idle", "main")
+            await running.state("idle", "sub")
+            topics = {track: wire.live_topic("sub", track) for track in ("video", "audio")}
+            for topic in topics.values():
+                running.subscribe(topic)
+            await running.state("live", "sub")
+            await running.until(lambda: all(len(running.decoded(topic)) > 20 for topic in topics.values()))
+            join = wire.join_topic("sub", "w", 1)
+            running.subscribe(join)
+            await running.until(lambda: any(isinstance(item, wire.JoinEnd) for item in running.decoded(join)))
+            assert running.report.state == "idle"
+            report = running.rendition("sub")
+            video, audio = (running.decoded(topic) for topic in topics.values())
+            assert running.events("sub") == ["connecting", "live"]
+    assert (report.video.width, report.audio.codec, report.via) == (640, "OPUS", "RTSP over TCP")
+    for units, codec in ((video, "H264"), (audio, "OPUS")):
+        numbers = [unit.sequence for unit in units]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert {unit.codec for unit in units} == {codec}
+    assert {(unit.clock_rate, unit.channels) for unit in audio} == {(48_000, 2)}
+    assert running.decoded(join)[0].keyframe
 
 
 @pytest.mark.peers
@@ -155,8 +111,9 @@ async def test_killed_camera_comes_back(tmp_path):
 async def test_wrong_password(tmp_path):
     async with gst_camera(user="us er", password="other", auth="basic") as camera:
         with ingest(tmp_path, login(camera.ready)) as running:
-            await running.until(lambda: running.report is not None and running.report.reconnects >= 2)
+            await running.state("failed")
             assert "refuses the user name or password" in running.report.error
+            assert running.events() == ["connecting", "failed"]
             assert running.log.read_text().count("! camera") == 1
 
 
@@ -165,7 +122,7 @@ async def test_same_pictures_as_ffmpeg_reads(tmp_path):
     async with gst_camera(gop=10, width=320, height=240) as camera:
         with ingest(tmp_path, camera.ready) as running:
             await running.until(lambda: running.report is not None)
-            running.subscribe(wire.LIVE_TOPIC)
+            running.subscribe(LIVE)
             await running.state("live")
             ffmpeg = await asyncio.create_subprocess_exec(
                 *("ffmpeg", "-v", "error", "-rtsp_transport", "tcp", "-i", camera.ready, "-c", "copy"),
@@ -180,7 +137,7 @@ async def test_same_pictures_as_ffmpeg_reads(tmp_path):
 
     theirs = slices(split_annex_b(data))
     # Annex B lets go of zeros at the end of a NAL unit, so ours are compared without them.
-    ours = [nal.rstrip(b"\0") for unit in running.decoded(wire.LIVE_TOPIC) for nal in slices(unit.nals)]
+    ours = [nal.rstrip(b"\0") for unit in running.decoded(LIVE) for nal in slices(unit.nals)]
     assert len(theirs) >= 30
     start = ours.index(theirs[0])
     assert ours[start : start + len(theirs)] == theirs

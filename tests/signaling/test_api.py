@@ -1,7 +1,13 @@
 """Health, cameras and the page over real HTTP."""
 
+import asyncio
+import json
+
+import aiohttp
 from signaling_support import System
 
+from common.messages import CameraEvent
+from signaling import events as events_module
 from signaling.app import SECURITY_HEADERS
 
 
@@ -28,12 +34,75 @@ async def test_cameras(system: System) -> None:
         "fps": 25.0,
         "bitrate": 4_000_000,
         "gop_s": 2.0,
+        "audio": "OPUS",
         "age": 0.02,
         "viewers": 1,
         "error": None,
     }
     assert (yard["name"], yard["state"], yard["codec"]) == ("yard", "down", None)
     assert "ingest process" in yard["error"]
+
+
+async def test_report(system: System) -> None:
+    system.broker.events.add(CameraEvent("front", "main", 1_500_000_000, "failed", "wrong password"))
+    async with system.client.get(f"{system.url}/api/v1/cameras/front/report") as response:
+        report = await response.json()
+    assert (report["camera"], report["state"], report["viewers"]) == ("front", "live", 0)
+    (main,) = report["renditions"]
+    assert main["video"]["peak_bitrate"] == 5_000_000
+    assert main["audio"] == {"codec": "OPUS", "clock_rate": 48_000, "channels": 2, "bitrate": 64_000}
+    assert report["events"] == [
+        {
+            "camera": "front",
+            "rendition": "main",
+            "at": "1970-01-01T00:00:01.500Z",
+            "state": "failed",
+            "reason": "wrong password",
+        }
+    ]
+    async with system.client.get(f"{system.url}/api/v1/cameras/nobody/report") as response:
+        assert response.status == 404
+
+
+async def next_event(response: aiohttp.ClientResponse) -> tuple[int, dict[str, str]]:
+    fields = {}
+    async with asyncio.timeout(5):
+        while True:
+            line = (await response.content.readline()).decode().rstrip("\n")
+            if not line and "data" in fields:
+                return int(fields["id"]), json.loads(fields["data"])
+            if line and not line.startswith(":"):
+                name, _, value = line.partition(": ")
+                fields[name] = value
+
+
+async def test_events_as_they_happen_and_those_that_were_missed(system: System) -> None:
+    url = f"{system.url}/api/v1/events"
+    events = system.broker.events
+    events.add(CameraEvent("front", "main", 1, "idle", None))
+    async with system.client.get(url) as response:
+        assert response.content_type == "text/event-stream"
+        await response.content.readline()
+        events.add(CameraEvent("front", "main", 2, "connecting", None))
+        number, event = await next_event(response)
+        assert event["state"] == "connecting"
+    events.add(CameraEvent("yard", "sub", 3, "live", None))
+    events.add(CameraEvent("yard", "sub", 3, "stalled", "no video"))
+    async with system.client.get(url, headers={"Last-Event-ID": str(number)}) as response:
+        assert [(await next_event(response))[1]["state"] for _ in range(2)] == ["live", "stalled"]
+
+
+async def test_a_listener_that_does_not_read_is_dropped(system: System) -> None:
+    events = system.broker.events
+    listener = events.listen(None)
+    assert listener is not None
+    for number in range(events_module.QUEUE + 1):
+        events.add(CameraEvent("front", "main", number, "idle", None))
+    assert [listener.get_nowait() for _ in range(listener.qsize())][-1] is None
+    listeners = [events.listen(None) for _ in range(events_module.MAX_LISTENERS)]
+    async with system.client.get(f"{system.url}/api/v1/events") as response:
+        assert response.status == 503
+    assert None not in listeners
 
 
 async def test_the_page_and_its_parts(bare: System) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 from signaling_support import OFFER, FakeClock, System, eventually, worker_report
 
-from common.messages import Done, HelloWanted
+from common.messages import CameraEvent, Done, HelloWanted
 
 
 class StandstillClock(FakeClock):
@@ -42,6 +42,15 @@ async def test_a_worker_taken_for_dead_is_asked_for_its_hello(system: System) ->
     assert not system.has_worker("w0")
     system.worker.report()
     await eventually(lambda: system.has_worker("w0"))
+
+
+async def test_a_camera_tells_its_changes_of_state(system: System) -> None:
+    ingest = await system.add_ingest("yard")
+    for camera in ("yard", "not-configured"):
+        ingest.notify(CameraEvent(camera, "sub", 7, "stalled", "no video"))
+    await eventually(lambda: system.broker.events.of_camera("yard") != [])
+    await system.add_worker("w9")  # whatever came before it has been read by now
+    assert system.broker.events.of_camera("not-configured") == []
 
 
 async def test_messages_that_no_peer_sends_are_ignored(system: System) -> None:

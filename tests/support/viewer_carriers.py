@@ -59,6 +59,7 @@ async def through_bus(
         session=session,
         camera=camera,
         media_endpoint=media_endpoint,
+        codec="H264",
         profile_level_id=profile_level_id,
         sdp=viewer.offer(),
     )

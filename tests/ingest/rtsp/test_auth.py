@@ -1,6 +1,7 @@
 """Basic and Digest answers, with the vectors of the RFCs."""
 
 import base64
+import hashlib
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.errors import ConfigError
 from ingest.rtsp.auth import Challenge, Credentials, authorization, parse_challenges
-from ingest.rtsp.messages import RtspError
+from ingest.rtsp.messages import RtspRefusal
 
 MUFASA = Credentials("Mufasa", "Circle of Life")
 # RFC 7616 section 3.9.1, and RFC 2069 errata 749 (no qop).
@@ -46,6 +47,21 @@ def test_digest_without_qop_is_rfc_2069():
     assert "qop" not in value and "nc=" not in value
 
 
+def test_the_algorithm_is_named_when_the_camera_named_it():
+    for named in (False, True):
+        challenge = Challenge("MD5", "r", "n", algorithm_named=named)
+        value = authorization(challenge, MUFASA, "PLAY", "rtsp://h", 1, "")
+        assert ("algorithm=MD5" in value) == named
+
+
+def test_credentials_of_any_script():
+    credentials = Credentials("câmera", 'пароль"\\:@/?#%')
+    value = authorization(Challenge("MD5", "r", "n"), credentials, "PLAY", "rtsp://h", 1, "")
+    md5 = [hashlib.md5(text.encode()).hexdigest() for text in ('câmera:r:пароль"\\:@/?#%', "PLAY:rtsp://h")]
+    assert f'response="{hashlib.md5(f"{md5[0]}:n:{md5[1]}".encode()).hexdigest()}"' in value
+    assert 'username="câmera"' in value
+
+
 def test_basic_holds_any_character():
     value = authorization(Challenge("Basic", "cam"), Credentials("us er", 'p:@"é'), "PLAY", "rtsp://h", 1, "")
     assert base64.b64decode(value.removeprefix("Basic ")).decode() == 'us er:p:@"é'
@@ -73,16 +89,16 @@ CHALLENGES = {
     "plain": (['Digest realm="r", nonce="n"'], Challenge("MD5", "r", "n")),
     "all": (
         ['Digest realm="a, Basic b", nonce="n", opaque="o", qop="auth-int, auth", algorithm=md5, stale=TRUE'],
-        Challenge("MD5", "a, Basic b", "n", "o", True, True),
+        Challenge("MD5", "a, Basic b", "n", "o", True, True, True),
     ),
     "two headers": (
         ['Basic realm="r"', 'Digest realm="r",nonce="n",algorithm="SHA-256"'],
-        Challenge("SHA-256", "r", "n"),
+        Challenge("SHA-256", "r", "n", algorithm_named=True),
     ),
     "two in one": (['Basic realm="x", Digest realm="r", nonce="n"'], Challenge("MD5", "r", "n")),
     "strongest of two digests": (
         ['Digest realm="r", nonce="1"', 'Digest realm="r", nonce="2", algorithm=SHA-256'],
-        Challenge("SHA-256", "r", "2"),
+        Challenge("SHA-256", "r", "2", algorithm_named=True),
     ),
     "unknown algorithm beside Basic": (
         ['Digest realm="r", nonce="1", algorithm=SHA-512-256', "Basic realm=r"],
@@ -100,7 +116,7 @@ def test_challenges(name):
 
 @pytest.mark.parametrize("values", [[], [""], ["Bearer realm=x"], ['Digest realm="no nonce"']])
 def test_no_usable_challenge(values):
-    with pytest.raises(RtspError, match="Basic and Digest"):
+    with pytest.raises(RtspRefusal, match="Basic and Digest"):
         parse_challenges(values)
 
 
@@ -113,5 +129,5 @@ def test_fuzz_only_the_documented_error(values):
     try:
         challenge = parse_challenges(values)
         authorization(challenge, MUFASA, "PLAY", "rtsp://h/", 1, "c")
-    except RtspError:
+    except RtspRefusal:
         pass

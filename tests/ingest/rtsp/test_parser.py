@@ -37,6 +37,29 @@ CASES = {
         [Response(200, "a\x85b\u2028c", Headers((("CSeq", "1"),)))],
     ),
     "line feeds only": (b"RTSP/1.0 200 OK\nCSeq: 1\n\n", [OK_PARSED]),
+    "lower-case names, odd spaces": (
+        b"RTSP/1.0   200   Fine  day \r\n  \r\ncseq :  1\t\r\ncontent-length:2\r\n\r\nab",
+        [Response(200, "Fine  day", Headers((("cseq", "1"), ("content-length", "2"))), b"ab")],
+    ),
+    "no space before the reason": (b"RTSP/1.0 200OK\r\nCSeq: 1\r\n\r\n", [OK_PARSED]),
+    "lines that are no headers": (
+        b"RTSP/1.0 200 OK\r\nnonsense\r\nMon, 1 Jan 12:00\r\n: x\r\nCSeq: 1\r\n\r\n",
+        [OK_PARSED],
+    ),
+    "answer as HTTP": (b"HTTP/1.1 200 OK\r\nCSeq: 1\r\n\r\n", [OK_PARSED]),
+    "length without body, then a message": (
+        b"RTSP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n" + OK,
+        [Response(200, "OK", Headers((("Content-Length", "9"),))), OK_PARSED],
+    ),
+    "length without body, then a frame": (
+        b"RTSP/1.0 200 OK\r\nContent-Length: 300\r\n\r\n" + RTP_FRAME + OK,
+        [Response(200, "OK", Headers((("Content-Length", "300"),))), (0, RTP), OK_PARSED],
+    ),
+    "short body like a message": (
+        b"RTSP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nRTS" + OK,
+        [Response(200, "OK", Headers((("Content-Length", "3"),)), b"RTS"), OK_PARSED],
+    ),
+    "media of an earlier connection": (RTP_FRAME + OK, [(0, RTP), OK_PARSED]),
     "folded header": (
         b"RTSP/1.0 200 OK\r\nPublic: A,\r\n B\r\n\r\n",
         [Response(200, "OK", Headers((("Public", "A, B"),)))],
@@ -103,8 +126,8 @@ REFUSED = {
     "HTTP": (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak RTSP, it says 'HTTP/1.1 400"),
     "SSH": (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak RTSP, it says 'SSH-2.0-OpenSSH_9.2'"),
     "random": (bytes(range(128, 192)), "does not speak RTSP"),
-    "a frame before anything": (RTP_FRAME, "does not speak RTSP"),
-    "no colon": (b"RTSP/1.0 200 OK\r\nnonsense\r\n\r\n", "without a colon: 'nonsense'"),
+    "a dollar before anything": (b"$\x00\x00\x01a", "does not speak RTSP"),
+    "HTTP with CSeq afterwards": (b"HTTP/1.0 401 No\r\nServer: x\r\n\r\n" + OK, "it says 'HTTP/1.0 401 No'"),
     "status": (b"RTSP/1.0 2xx OK\r\n\r\n", "neither RTSP request nor response"),
     "request line": (b"OPTIONS\x20rtsp://x HTTP/1.1\r\n\r\n", "neither RTSP request nor response"),
     "negative length": (b"RTSP/1.0 200 OK\r\nContent-Length: -1\r\n\r\n", "Content-Length '-1'"),
@@ -113,6 +136,7 @@ REFUSED = {
         f"at most {MAX_BODY_BYTES}",
     ),
     "endless header": (b"RTSP/1.0 200 OK\r\nX: " + b"y" * MAX_HEADER_BYTES, f"more than {MAX_HEADER_BYTES}"),
+    "header without end": (b"RTSP/1.0 200 OK\r\n" + b"a: b\r\n" * MAX_HEADER_BYTES, "an RTSP header of more"),
     "endless garbage": (OK + b"\xee" * (MAX_GARBAGE_BYTES + 100), "neither RTSP nor RTP"),
 }
 
@@ -133,10 +157,49 @@ def test_garbage_is_counted():
     assert parser.garbage_bytes == 3
 
 
+def test_ten_megabytes_of_header_are_refused_at_the_limit():
+    parser = RtspParser()
+    parser.feed(b"RTSP/1.0 200 OK\r\nX: " + b"x" * (10 << 20))
+    with pytest.raises(RtspError, match="header of more than"):
+        parser.events()
+
+
+def test_body_that_stays_away():
+    parser = RtspParser()
+    assert parser.cut_short() == []
+    parser.feed(b"RTSP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nv=0\n")
+    assert parser.events() == []
+    assert parser.awaits_body
+    assert parser.cut_short() == [Response(200, "OK", Headers((("Content-Length", "9"),)), b"v=0\n")]
+    assert not parser.awaits_body
+    parser.feed(OK)
+    assert parser.events() == [OK_PARSED]
+
+
+def test_a_large_body_in_small_pieces_is_parsed_once():
+    parser = RtspParser()
+    parser.feed(b"RTSP/1.0 200 OK\r\n" + b"X: y\r\n" * 2000 + b"Content-Length: 20000\r\n\r\n")
+    for _ in range(20_000):
+        assert parser.events() == []
+        parser.feed(b"v")
+    (message,) = parser.events()
+    assert message.body == b"v" * 20_000
+
+
 PIECES = st.one_of(
     st.binary(max_size=40),
     st.sampled_from(
-        [OK, RTP_FRAME, b"$", b"\r\n", b"RTSP/1.0 ", b"OPTIONS * RTSP/1.0\r\n", b"$\x00\xff\xff"]
+        [
+            OK,
+            RTP_FRAME,
+            b"$",
+            b"\r\n",
+            b"RTSP/1.0 ",
+            b"OPTIONS * RTSP/1.0\r\n",
+            b"$\x00\xff\xff",
+            b"HTTP/1.0 200 OK\r\n",
+            b"RTSP/1.0 200 OK\r\nContent-Length: 4\r\n\r\n",
+        ]
     ),
     st.text(max_size=20).map(lambda text: b"RTSP/1.0 200 OK\r\n" + text.encode() + b"\r\n\r\n"),
 )

@@ -1,0 +1,1 @@
+"""RTP payload formats to access units: a file for each (the registry is in registry.py)."""

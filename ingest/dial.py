@@ -1,0 +1,163 @@
+"""How a camera is reached: TCP, TLS (RTSPS), or two HTTP requests; what fails there, in words."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import ssl
+
+from common.clock import Clock
+from common.errors import CameraError, CameraRefusal
+from common.urls import CameraUrl
+from ingest.connection import CameraConnection, Upward, reason_of
+from ingest.rtsp import tunnel
+from ingest.rtsp.auth import Challenge
+from ingest.rtsp.login import Login
+from ingest.rtsp.messages import Response, TransportRefused
+from ingest.rtsp.quirks import Quirks
+
+CONNECT_DEADLINE_S = 5.0
+# Receiver reports go out every 5 s: a camera without power is noticed by the missing acknowledgement.
+UNACKNOWLEDGED_DEADLINE_MS = 10_000
+KEEPALIVE_IDLE_S = 10
+KEEPALIVE_INTERVAL_S = 3
+KEEPALIVE_PROBES = 3
+HTTP_PORT = 80
+HTTPS_PORT = 443
+
+
+class _Downward(asyncio.Protocol):
+    """The GET of a tunnel until it is answered; then the connection takes its transport over."""
+
+    def __init__(self) -> None:
+        self.answered: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._reply = tunnel.TunnelReply()
+
+    def data_received(self, data: bytes) -> None:
+        if self.answered.done():
+            return
+        try:
+            if (reply := self._reply.feed(data)) is not None:
+                self.answered.set_result(reply)
+        except CameraError as exc:
+            self.answered.set_exception(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.answered.done():
+            self.answered.set_exception(TransportRefused("camera closes RTSP over HTTP unanswered"))
+
+
+def tls_context(verify: bool) -> ssl.SSLContext:
+    """TLS 1.2 or newer for RTSPS; without `verify` for cameras that signed their certificate themselves."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        # Such cameras have small keys and no forward secrecy either; security level 2 would refuse them.
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    return context
+
+
+async def connect(
+    url: CameraUrl,
+    clock: Clock,
+    tls: ssl.SSLContext | None = None,
+    over_http: bool = False,
+) -> CameraConnection:
+    """Opens a connection, to be started.
+
+    Raises CameraRefusal for a certificate or TLS that does not do, TransportRefused when there is no RTSP
+    over HTTP, CameraError when the camera cannot be reached within 5 s.
+    """
+    port = url.port
+    if over_http and not url.port_given:
+        port = HTTPS_PORT if tls else HTTP_PORT
+    where = f"[{url.host}]:{port}" if ":" in url.host else f"{url.host}:{port}"
+    try:
+        async with asyncio.timeout(CONNECT_DEADLINE_S):
+            connection = CameraConnection(clock)
+            if over_http:
+                await _open_tunnel(connection, url, port, where, tls)
+            else:
+                await _dial(connection, url.host, port, tls)
+            return connection
+    except TimeoutError:
+        raise CameraError(
+            f"camera at {where} does not answer within {CONNECT_DEADLINE_S:g} s; check its address and power"
+        ) from None
+    except ConnectionRefusedError:
+        raise CameraError(f"camera at {where} refuses connections; check the port") from None
+    except ssl.SSLCertVerificationError as exc:
+        raise CameraRefusal(
+            f"camera at {where} shows a certificate that cannot be trusted ({exc.verify_message}); "
+            "install the CA that signed it on this machine, or set verify_tls: false for this camera"
+        ) from None
+    except (ConnectionResetError, ssl.SSLEOFError):
+        raise CameraError(
+            f"camera at {where} closes the connection at once; "
+            "it may have too many, or speak something else on that port"
+        ) from None
+    except ssl.SSLError as exc:
+        reason = (exc.reason or "unknown reason").replace("_", " ").lower()
+        raise CameraRefusal(
+            f"camera at {where} does not come to terms on TLS ({reason}); "
+            "it must speak TLS 1.2 or newer there, verify_tls: false also allows its old ciphers, "
+            "else use rtsp://"
+        ) from None
+    except OSError as exc:
+        raise CameraError(f"camera at {where} cannot be reached: {reason_of(exc)}") from None
+
+
+async def _dial(
+    protocol: asyncio.BaseProtocol, host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Transport:
+    # For an address, which SNI does not know (RFC 6066 section 3), the ssl module leaves SNI out itself.
+    transport, _ = await asyncio.get_running_loop().create_connection(
+        lambda: protocol,
+        host,
+        port,
+        ssl=tls,
+        server_hostname=host if tls else None,
+        happy_eyeballs_delay=0.25,
+    )
+    sock = transport.get_extra_info("socket")
+    # The peer may have left already.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_DEADLINE_MS)
+    return transport
+
+
+async def _open_tunnel(
+    connection: CameraConnection, url: CameraUrl, port: int, where: str, tls: ssl.SSLContext | None
+) -> None:
+    path = tunnel.request_path(url.path)
+    login = Login(url, os.urandom(16), None, Quirks())
+    answered: Challenge | None = None
+    for tried in itertools.count():
+        # Some web servers in cameras want the login for HTTP, and then RTSP may want it again.
+        way = tunnel.Tunnel(path, where, os.urandom(11).hex())
+        downward, upward = _Downward(), Upward()
+        get = await _dial(downward, url.host, port, tls)
+        try:
+            get.write(tunnel.get_request(way, login.sign("GET", path)))
+            reply = await downward.answered
+            if reply.status == 401:
+                login.refused(reply, answered, renewals=max(0, tried - 1))
+                answered = login.challenge
+                get.abort()
+                continue
+            post = await _dial(upward, url.host, port, tls)
+        except BaseException:
+            get.abort()
+            raise
+        post.write(tunnel.post_request(way, login.sign("POST", path)))
+        get.set_protocol(connection)
+        connection.connection_made(get)
+        connection.go_through(upward)
+        return

@@ -1,0 +1,1 @@
+"""Tests of ingest/codecs, one file for each of its files."""
