@@ -65,7 +65,7 @@ class NalDepacketizer(ABC):
 
     def __init__(self, syntax: NalSyntax, parameter_sets: tuple[bytes, ...]) -> None:
         self.damaged = 0
-        "Access units dropped because a part was missing or broken."
+        "Access units dropped because a part was missing or broken, the one that play began in not counted."
         self.marker_is_end = True
         "False for a camera that sets the marker inside access units too."
         self.parameters: VideoParameters | None = None
@@ -76,6 +76,7 @@ class NalDepacketizer(ABC):
             if len(nal) > syntax.header_bytes:
                 self._sets.add(self._kind(nal), nal)
         self._on_probation = True
+        self._begins = True
         self._waiting_for_keyframe = True
         self._gap = True
         self._timestamp: int | None = None
@@ -268,7 +269,8 @@ class NalDepacketizer(ABC):
             self._break()
         keyframe = self._has_keyframe and self._sets.complete
         if self._broken:
-            self.damaged += 1
+            # Joining in the middle of a picture is no damage.
+            self.damaged += not self._begins
             if self._reference is not False:
                 self._gap = self._waiting_for_keyframe = True
         elif keyframe:
@@ -278,6 +280,7 @@ class NalDepacketizer(ABC):
             self._hand_over(True, (*self._sets.nals(), *others))
         elif not self._waiting_for_keyframe and self._decodable():
             self._hand_over(False, tuple(self._nals))
+        self._begins = False
         self._nals = []
         self._size = 0
         self._has_picture = self._has_keyframe = self._broken = False

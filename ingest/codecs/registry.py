@@ -24,6 +24,7 @@ _READ = {
 }
 _FRAMESIZE = re.compile(r"([1-9]\d{0,4})-([1-9]\d{0,4})")  # RFC 6064 section 6.2
 _CALLED = {"video": "picture", "audio": "sound"}
+_AAC = (AacDepacketizer, LatmDepacketizer)
 
 
 class UnreadableTrack(CameraRefusal):
@@ -45,14 +46,14 @@ class TrackFormat:
     @property
     def channels(self) -> int:
         """Of audio, 0 for video; of AAC it may change with the configuration in band."""
-        if isinstance(self.depacketizer, AacDepacketizer | LatmDepacketizer):
+        if isinstance(self.depacketizer, _AAC):
             return self.depacketizer.channels
         return self.sdp_channels
 
     @property
     def config(self) -> bytes:
         """AudioSpecificConfig of AAC as known now, else empty; it may come or change in band."""
-        if isinstance(self.depacketizer, AacDepacketizer | LatmDepacketizer):
+        if isinstance(self.depacketizer, _AAC):
             return self.depacketizer.config
         return b""
 

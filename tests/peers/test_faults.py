@@ -5,6 +5,7 @@ The table is printed at the end. CCTV3_TEST_OUTAGE_S=20 makes the outages as lon
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -23,6 +24,7 @@ from tests.support.netns import Namespace, namespace
 from tests.support.ports import free_tcp_port
 from tests.support.processes import gst_camera
 from tests.support.table import Row, printed
+from tests.support.udp_relay import Weather, udp_relay
 
 pytestmark = pytest.mark.peers
 
@@ -42,9 +44,9 @@ class Life:
         self.states: list[RenditionState] = []
         clock = SystemClock()
         source = RtspSource(parse_camera_url(url), RtspOptions((transport,)), clock)
-        self.camera = Camera(
-            "cam", source, False, Output(1), clock, Hooks(self.units.append, self._changed), seed=1
-        )
+        self.output = Output(1)
+        hooks = Hooks(self.units.append, self._changed)
+        self.camera = Camera("cam", source, False, self.output, clock, hooks, seed=1)
 
     def _changed(self, state: RenditionState, error: str | None, at_ns: int) -> None:
         self.states.append(state)
@@ -92,6 +94,13 @@ async def living(url: str, transport: str) -> AsyncIterator[Life]:
 @pytest.fixture(scope="module")
 def table(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
     with printed(request, "fault", "by", "states", "seconds from its return to pictures") as rows:
+        yield rows
+
+
+@pytest.fixture(scope="module")
+def networks(request: pytest.FixtureRequest) -> Iterator[list[Row]]:
+    titles = ("network", "by", "packets lost, reordered", "pictures shown", "holes", "longest hole, seconds")
+    with printed(request, *titles) as rows:
         yield rows
 
 
@@ -155,3 +164,37 @@ async def test_hangs_and_goes_on(table: list[Row], transport: str) -> None:
         finally:
             os.kill(camera.pid, signal.SIGCONT)
         await back(table, f"hung for {OUTAGE_S:g} s", transport, life)
+
+
+@pytest.mark.parametrize(
+    ("network", "weather"),
+    [
+        ("1 % loss", Weather(loss=0.01, delay_s=0.02)),
+        ("5 % loss", Weather(loss=0.05, delay_s=0.02)),
+        ("50 ms jitter, reordering", Weather(delay_s=0.02, jitter_s=0.05)),
+        ("1 % loss, 50 ms jitter", Weather(loss=0.01, delay_s=0.02, jitter_s=0.05)),
+    ],
+)
+async def test_bad_network(networks: list[Row], network: str, weather: Weather) -> None:
+    port = free_tcp_port()
+    async with (
+        gst_camera(port=port, width=640, height=360, gop=25, bitrate=1000),
+        udp_relay(port, weather) as relay,
+        living(f"rtsp://127.0.0.1:{relay.port}/camera", "udp") as life,
+    ):
+        began, first = time.monotonic(), len(life.units)
+        await asyncio.sleep(OUTAGE_S)
+        seconds = time.monotonic() - began
+        units = life.units[first:]
+        faults = life.output.faults
+    intervals = [(b.arrival_ns - a.arrival_ns) / 1e9 for a, b in itertools.pairwise(units)]
+    holes = sum(b.sequence != a.sequence + 1 for a, b in itertools.pairwise(units))
+    shown = f"{len(units)} of {seconds * 25:.0f}"
+    networks.append(
+        (network, "udp", f"{faults.lost}, {faults.reordered}", shown, str(holes), f"{max(intervals):.2f}")
+    )
+    assert life.camera.reconnects == 0
+    # The next whole keyframe ends a hole; there is one each second, and the network hits some of them.
+    assert max(intervals) < 6
+    if not weather.loss:
+        assert (faults.lost, holes) == (0, 0) and faults.reordered > 0
