@@ -19,8 +19,9 @@ from common.messages import HelloWanted, Message, Refused
 
 log = logging.getLogger(__name__)
 
-# 100 s at 25 access units per second; a GOP of a join has to fit in.
-MEDIA_HIGH_WATER_MARK = 2500
+# A GOP of a join has to fit in, 1,200 access units at most, and some seconds of live ones. For a reader that
+# stands still it is also what the publisher keeps: 28 MB of a 4 Mbit/s camera.
+MEDIA_HIGH_WATER_MARK = 1400
 CONTROL_HIGH_WATER_MARK = 1000
 DRAIN_BATCH = 64
 MAX_IPC_PATH = 107  # sockaddr_un.sun_path less its terminator (unix(7))

@@ -20,6 +20,7 @@ RENDITION = "main"
 LIVE_TOPIC = wire.live_topic(RENDITION, "video")
 CODEC = "H264"  # what packetizer.py reads
 JOIN_DEADLINE_S = 0.5
+SILENT_AFTER_S = 1.0
 DEFAULT_FRAME_TICKS = VIDEO_CLOCK_RATE // 25
 MAX_FRAME_TICKS = VIDEO_CLOCK_RATE // 4
 # A camera's RTP clock that departs this far from arrival was restarted, not late.
@@ -91,7 +92,9 @@ class Stream:
         self._subscriber = MediaSubscriber(endpoint, self._on_message)
         self._subscriber.subscribe(LIVE_TOPIC)
         self._subscriber.subscribe(self._join_topic)
-        self._deadline = asyncio.get_running_loop().call_later(JOIN_DEADLINE_S, self._end_join)
+        self._loop = asyncio.get_running_loop()
+        self._heard_s = self._loop.time()
+        self._deadline = self._loop.call_later(JOIN_DEADLINE_S, self._end_join)
 
     @property
     def frame_ticks(self) -> int:
@@ -113,8 +116,14 @@ class Stream:
         self.receivers.discard(receiver)
 
     def resend(self, receiver: UnitReceiver) -> None:
-        """Answers a viewer's keyframe request from the cached GOP."""
-        receiver.send_cached(self._gop.units(), self.frame_ticks)
+        """Answers a viewer's keyframe request from the cached GOP.
+
+        Not while the camera is silent: browsers then ask every few seconds, and the old pictures over and
+        over would look live.
+        """
+        patience_s = max(SILENT_AFTER_S, 3 * self.frame_ticks / VIDEO_CLOCK_RATE)
+        if self._loop.time() - self._heard_s < patience_s:
+            receiver.send_cached(self._gop.units(), self.frame_ticks)
 
     def _on_message(self, frames: list[bytes]) -> None:
         try:
@@ -151,9 +160,10 @@ class Stream:
                 self._append(unit)
         # Viewers that are here already get all of it as the past that it is, not at its old pace.
         for receiver in self.receivers:
-            self.resend(receiver)
+            receiver.send_cached(self._gop.units(), self.frame_ticks)
 
     def _take(self, unit: AccessUnit) -> None:
+        self._heard_s = self._loop.time()
         packetized = self._append(unit)
         if packetized is None:
             return

@@ -10,6 +10,7 @@ import pytest
 
 from common import wire
 from common.bus import MediaPublisher, ipc_endpoint
+from fanout import stream as stream_module
 from fanout.packetizer import PacketizedUnit
 from fanout.stream import LIVE_TOPIC, ContinuousTimeline, Stream
 from tests.fanout.units import FRAME_NS, access_unit
@@ -117,6 +118,30 @@ async def test_a_viewer_that_is_there_before_the_join_gets_the_past_as_the_past(
     watch().add(viewer)
     await until(lambda: viewer.all)
     assert len(viewer.cached) == 8 and viewer.live == []
+
+
+async def test_old_pictures_of_a_silent_camera_are_not_repeated(
+    camera: Camera, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "SILENT_AFTER_S", 0.2)
+    camera.live(10)
+    stream = watch()
+    viewer = Viewer()
+    stream.add(viewer)
+    await until(lambda: stream.cached_octets > 0)
+    camera.live(camera.next)
+    await until(lambda: len(viewer.live) == 1)
+    seen = len(viewer.all)
+    stream.resend(viewer)
+    assert len(viewer.all) > seen
+    await asyncio.sleep(0.3)
+    seen = len(viewer.all)
+    stream.resend(viewer)
+    assert len(viewer.all) == seen
+    camera.live(camera.next)
+    await until(lambda: len(viewer.live) == 2)
+    stream.resend(viewer)
+    assert len(viewer.all) > seen + 1
 
 
 async def test_a_viewer_that_fails_stops_no_other(
