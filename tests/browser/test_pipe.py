@@ -131,6 +131,48 @@ async def test_the_picture_comes_back_after_every_kill(capsys: pytest.CaptureFix
         assert viewer.errors == []
 
 
+async def test_a_camera_that_hangs_never_looks_live() -> None:
+    async with (
+        gst_camera(gop=25) as camera,
+        running_system({"gate": {"url": camera.ready}}) as system,
+        chromium() as browser,
+    ):
+        viewer = await open_viewer(browser, system.url)
+        await viewer.until_playing(50)
+        veil = viewer.page.locator("#veil")
+        assert await veil.is_hidden()
+        os.kill(camera.pid, signal.SIGSTOP)
+        try:
+            await veil.wait_for(state="visible", timeout=6000)
+
+            async def stalled() -> bool:
+                return (await system.camera("gate"))["state"] == "stalled"
+
+            await system.until(stalled)
+            # Chromium asks for a keyframe every 3 s now; old pictures must not come back as an answer.
+            frames = (await viewer.facts())["framesDecoded"]
+            for _ in range(16):
+                assert await veil.is_visible()
+                await asyncio.sleep(0.5)
+            assert (await viewer.facts())["framesDecoded"] == frames
+        finally:
+            os.kill(camera.pid, signal.SIGCONT)
+        await veil.wait_for(state="hidden", timeout=20_000)
+
+
+async def test_a_camera_that_browsers_cannot_decode_says_so() -> None:
+    async with (
+        gst_camera(codec="h265") as camera,
+        running_system({"gate": {"url": camera.ready}}) as system,
+        chromium() as browser,
+    ):
+        await system.until_live("gate")
+        viewer = await open_viewer(browser, system.url)
+        detail = viewer.page.locator("#veil-detail")
+        await detail.filter(has_text="camera gate sends H265").wait_for(timeout=10_000)
+        assert "set the camera to H264" in (await detail.text_content() or "")
+
+
 async def test_a_camera_password_is_nowhere() -> None:
     secret = "s3cr3t-p%40ss"
     async with gst_camera(user="viewer", password="s3cr3t-p@ss", auth="digest") as camera:
