@@ -24,6 +24,7 @@ bench: .venv/installed-dev .venv/test-packages
 soak: .venv/installed-dev .venv/test-packages
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/pytest -m soak -s
+	CCTV3_TEST_OUTAGE_S=20 .venv/bin/pytest tests/peers/test_faults.py
 
 .venv/bin/pip: deploy/make-venv.sh
 	$< .venv

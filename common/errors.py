@@ -5,6 +5,7 @@
     ├── PeerError          the other side's: bytes or behaviour from the network
     │   ├── CameraError    an RTSP server or other source (details in ingest)
     │   │   └── CameraRefusal  it says no: trying again soon cannot help
+    │   │       └── LoginRefused  user name or password: trying again soon may lock the account
     │   ├── ViewerError    a browser or WHEP client
     │   └── BusError       another process of this system, e.g. of another version
     └── LocalError         this machine's: a port in use, a missing file
@@ -31,6 +32,10 @@ class CameraError(PeerError):
 
 class CameraRefusal(CameraError):
     """A camera says no for a reason that lasts: login, path, codec, certificate. Somebody has to mend it."""
+
+
+class LoginRefused(CameraRefusal):
+    """A camera refuses user name and password. Many lock the account after a few such attempts."""
 
 
 class ViewerError(PeerError):

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from common.errors import PeerError
 
 NAL_SLICE = 1
-NAL_SLICE_PARTITION_A = 2
 NAL_IDR = 5
 NAL_SEI = 6
 NAL_SPS = 7
 NAL_PPS = 8
 NAL_AUD = 9
 NAL_END_OF_SEQUENCE = 10
-NAL_END_OF_STREAM = 11
 NAL_FILLER = 12
 # Types above 23 are RTP packet types (RFC 6184 table 1).
 NAL_STAP_A = 24

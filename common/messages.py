@@ -106,6 +106,8 @@ class RenditionReport:
     "Access units dropped because a part was missing or broken."
     malformed: int
     "Packets that could not be read."
+    source_restarts: int
+    "How often another RTP source or sequence followed within a connection."
     jitter_s: float | None
     "Interarrival jitter (RFC 3550 section 6.4.1)."
     clock_offset_s: float | None

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-SEQUENCE_MODULUS = 1 << 16
 TIMESTAMP_MODULUS = 1 << 32
 VIDEO_CLOCK_RATE = 90_000  # RFC 6184 section 8.2.1, RFC 7798 section 7.1
 NTP_UNIX_OFFSET_S = 2_208_988_800  # 1900-01-01 to 1970-01-01 (RFC 5905)

@@ -7,13 +7,26 @@ from urllib.parse import unquote
 from common.errors import ConfigError
 
 _URL = re.compile(r"^(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)$", re.IGNORECASE | re.DOTALL)
-_IN_TEXT = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s'\"<>]*@", re.IGNORECASE)
-# Cameras that take their login in the path or query: XMEye's /user=…_password=…_channel=1.sdp, tokens.
+# Where URLs begin: of the schemes below, then of any, also where somebody wrote backslashes or one slash.
+_BEGINNINGS = (
+    re.compile(r"((?:rtsp[su]?|rtmps?|https?):[/\\]{1,2})", re.IGNORECASE),
+    re.compile(r"(:[/\\]{1,2})"),
+)
+_UNQUOTED = re.compile(r"[^\s'\"<>]*")
+_AUTHORITY = re.compile(r"[^/?#\r\n]*")
+_HOST_AND_PORT = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:\[\]@]+)(:\d*)?", re.IGNORECASE)
+_LINE = re.compile(r"[^\r\n]*")
+# Cameras that take their login in the path or query: XMEye's /user=…_password=…_channel=1.sdp, tokens. A
+# value may hold quotes and slashes, so it ends as late as it can. The names are only looked at where a `=`
+# comes behind, which keeps the time in proportion to the text.
 _IN_PARAMETER = re.compile(
-    r"(?<![a-z])((?:user(?:name)?|usr|pass(?:w(?:or)?d)?|pwd|psw|token|auth|secret|(?:api)?key|signature|sig)=)"
-    r"[^\s'\"<>&;/?]*?(?=[\s'\"<>&;/?]|_[a-z]+=|$)",
+    r"(?<![a-z])(?=[a-z]+\d{0,2}=)"
+    r"((?:[a-z]*(?:pas|pw|psw|user|usr|login|auth|secret|token|jwt|cred|sign)[a-z]*"
+    r"|(?:api|access|stream)?key|sig|sid|session(?:id)?|[up])\d{0,2}=)"
+    r"[^\s&;]*?(?=[\s&;]|_(?:user|password|channel|stream|onvif)=|\Z)",
     re.IGNORECASE,
 )
+_IN_HEADER = re.compile(r"(authorization[ \t]*:)[^\r\n]*", re.IGNORECASE)
 DEFAULT_PORTS = {
     "rtsp": 554,  # RFC 2326 section 3.2
     "rtsps": 322,  # RFC 7826 section 4.2
@@ -54,8 +67,44 @@ class CameraUrl:
 
 
 def redact(text: str) -> str:
-    """The text with the user part of every URL in it removed, and values of parameters that name a secret."""
-    return _IN_PARAMETER.sub(r"\1***", _IN_TEXT.sub(r"\1", text))
+    """The text without the user part of any URL in it, and without values of parameters that name a secret.
+
+    What might be either goes, too. The time taken is in proportion to the text.
+    """
+    for beginning in _BEGINNINGS:
+        text = _without_users(text, beginning)
+    return _IN_HEADER.sub(r"\1 ***", _IN_PARAMETER.sub(r"\1***", text))
+
+
+def _without_users(text: str, beginning: re.Pattern[str]) -> str:
+    first, *others = beginning.split(text)
+    kept: list[str] = []
+    # From the last URL to the first: what stands before a user part, with nothing between, is of it as well.
+    user_follows = False
+    for begins, piece in zip(others[-2::-2], others[::-2], strict=True):
+        unquoted = _end(_UNQUOTED, piece)
+        if user_follows and unquoted == len(piece):
+            kept.pop()
+        else:
+            end = _user_end(piece, unquoted)
+            user_follows = end > 0
+            kept.append(piece[end:])
+        kept.append(begins)
+    return first + "".join(reversed(kept))
+
+
+def _user_end(piece: str, unquoted: int) -> int:
+    """Where the user part ends in what follows `://`: behind the last `@` that may belong to it."""
+    authority = _end(_AUTHORITY, piece)
+    ends = [unquoted, authority]
+    if not _HOST_AND_PORT.fullmatch(piece, 0, authority):
+        ends.append(_end(_LINE, piece))
+    return 1 + max(piece.rfind("@", 0, end) for end in ends)
+
+
+def _end(pattern: re.Pattern[str], text: str) -> int:
+    match = pattern.match(text)
+    return match.end() if match else 0
 
 
 def parse_camera_url(url: str) -> CameraUrl:

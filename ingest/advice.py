@@ -24,8 +24,9 @@ ERRORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"\b401\b|password",
             "Check the user name and password in `{key}`; write special characters percent-encoded ('@' is "
-            "%40). Some cameras have users of their own for RTSP or ONVIF, and lock one out for some minutes "
-            "after wrong logins.",
+            "%40). Some cameras have users of their own for RTSP or ONVIF. As many lock one out after wrong "
+            "logins, a refused one is tried again after 5 minutes only, or at once when the configuration "
+            "changes or ingest restarts.",
         ),
         (r"\b403\b", "Give the user in `{key}` the right to watch live video in the camera."),
         (
@@ -63,6 +64,10 @@ ERRORS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (
             r"cannot be reached|does not answer|unreachable|no route|timed out",
             "Check the camera's power, cable and address, and that no firewall stands between.",
+        ),
+        (
+            r"sent no video for .*, only",
+            "Restart the camera, and update its firmware if this stays: its packets hold no video.",
         ),
         (
             r"sent no video",

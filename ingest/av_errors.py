@@ -2,7 +2,7 @@
 
 from av import error
 
-from common.errors import CameraError, CameraRefusal
+from common.errors import CameraError, CameraRefusal, LoginRefused
 
 
 def camera_error(exc: error.FFmpegError, what: str, check: str, playing: bool) -> CameraError:
@@ -12,7 +12,7 @@ def camera_error(exc: error.FFmpegError, what: str, check: str, playing: bool) -
     """
     match exc:
         case error.HTTPUnauthorizedError():
-            return CameraRefusal(
+            return LoginRefused(
                 f"{what} wants another login (HTTP 401); check user name and password in its URL"
             )
         case error.HTTPForbiddenError():

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from common.access_unit import AccessUnit
 from common.clock import Clock
-from common.errors import CameraError, CameraRefusal, CctvError
+from common.errors import CameraError, CameraRefusal, CctvError, LoginRefused
 from common.messages import RenditionState
 from common.urls import redact
-from ingest.output import Output
+from ingest.output import Faults, Output
 from ingest.playback import Playback, Timing
 from ingest.source import Source
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 # Which state may follow which.
 TRANSITIONS: dict[RenditionState, frozenset[RenditionState]] = {
-    "idle": frozenset({"connecting"}),
+    "idle": frozenset({"connecting", "failed"}),
     "connecting": frozenset({"live", "backing_off", "failed", "idle"}),
     "live": frozenset({"stalled", "backing_off", "failed", "idle"}),
     "stalled": frozenset({"live", "backing_off", "failed", "idle"}),
@@ -78,7 +78,10 @@ class Camera:
         self._attempt: asyncio.Task[None] | None = None
         self._playback: Playback | None = None
         self._backoff_s = self._timing.first_backoff_s
+        self._login_refused: tuple[float, str] | None = None
+        "Until when no login is tried, in monotonic seconds, and the error; outlasts a release."
         self._told_error: str | None = None
+        self._told_faults = Faults()
         if not on_demand:
             self._wanted.set()
 
@@ -137,6 +140,12 @@ class Camera:
                 self._set("idle", None)
 
     async def _try_until_released(self) -> None:
+        if self._login_refused is not None:
+            until, error = self._login_refused
+            if (pause_s := until - self.now) > 0:
+                self._told_error = error
+                self._set("failed", error)
+                await self._clock.sleep(pause_s)
         while True:
             state: RenditionState = "backing_off"
             try:
@@ -144,10 +153,16 @@ class Camera:
             except CctvError as exc:
                 error = redact(str(exc))[:MAX_ERROR_CHARACTERS]
                 if isinstance(exc, CameraRefusal):
-                    # Cameras lock accounts after a few wrong logins: no quick attempts.
                     state = "failed"
                     self._backoff_s = self._timing.max_backoff_s
-            pause_s = self._next_backoff()
+                pause_s = self._next_backoff()
+                if isinstance(exc, LoginRefused):
+                    pause_s = self._timing.login_pause_s
+                    error += (
+                        f"; tried again in {pause_s / 60:g} minutes, as many cameras lock the account after "
+                        "a few attempts, or at once when the configuration changes or ingest restarts"
+                    )
+                    self._login_refused = (self.now + pause_s, error)
             self._set(state, error)
             await self._clock.sleep(pause_s)
             self.reconnects += 1
@@ -199,9 +214,25 @@ class Camera:
             if self._state == "live" and since is not None and now - since >= stable_after_s:
                 self._backoff_s = self._timing.first_backoff_s
                 self._told_error = None
+            self._tell_faults(playback)
             playback.watch(now)
             if self._state == "live" and playback.stalled(now):
                 self._set("stalled", "camera is connected but sends no pictures at present")
+
+    def _tell_faults(self, playback: Playback) -> None:
+        """Says what was wrong since the last tick in one line, never per packet."""
+        faults, told = self._output.faults, self._told_faults
+        if faults == told:
+            return
+        self._told_faults = faults
+        # RTSP says its own, in more detail (rtsp_play.py).
+        if playback.via is not None and not playback.via.startswith("RTSP"):
+            log.warning(
+                "! camera %s: %d packets unreadable, %d frames damaged",
+                self._name,
+                faults.malformed - told.malformed,
+                faults.damaged - told.damaged,
+            )
 
     def _shown(self, unit: AccessUnit) -> None:
         state = self._state

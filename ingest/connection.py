@@ -55,6 +55,7 @@ class CameraConnection(asyncio.BufferedProtocol):
         self._session: RtspSession | None = None
         self._transport: asyncio.Transport | None = None
         self._upward: Upward | None = None
+        self._early = b""
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
 
     @property
@@ -87,6 +88,8 @@ class CameraConnection(asyncio.BufferedProtocol):
         self._session = session
         self._on_event = on_event
         self._step(lambda session: session.start(self._clock.monotonic_s()))
+        if self._early:
+            self._feed(session, self._early)
         if self._transport is not None and not self.ended.done():
             self._transport.resume_reading()
 
@@ -94,14 +97,23 @@ class CameraConnection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        session = self._session
-        if session is None or self.ended.done():
+        if self._session is not None:
+            self._feed(self._session, self._buffer[:nbytes])
+        elif self._transport is not None:
+            # Python 3.11.2 begins to read although it was told to pause in connection_made.
+            self._early += self._buffer[:nbytes]
+            self._transport.resume_reading()
+            self._transport.pause_reading()
+
+    def _feed(self, session: RtspSession, data: bytes | memoryview) -> None:
+        if self.ended.done():
             return
+        error: Exception | None = None
         try:
-            session.feed(self._buffer[:nbytes], self._clock.monotonic_s())
-            self._handle_events(session)
+            session.feed(data, self._clock.monotonic_s())
         except Exception as exc:
-            self.end(exc)
+            error = exc
+        self._pass_on(session, error)
 
     def eof_received(self) -> None:
         self._step(lambda session: session.eof())
@@ -145,14 +157,25 @@ class CameraConnection(asyncio.BufferedProtocol):
             self._upward.abort()
 
     def _step(self, step: Callable[[RtspSession], None]) -> None:
-        if self.ended.done() or self._session is None:
+        session = self._session
+        if self.ended.done() or session is None:
             return
+        error: Exception | None = None
         try:
-            step(self._session)
-            self._handle_events(self._session)
+            step(session)
         except Exception as exc:
             # Also a fault of our own: it comes out where the connection is waited for.
-            self.end(exc)
+            error = exc
+        self._pass_on(session, error)
+
+    def _pass_on(self, session: RtspSession, error: Exception | None) -> None:
+        """What happened before `error` counts, and what is answered to it is sent."""
+        try:
+            self._handle_events(session)
+        except Exception as exc:
+            error = error or exc
+        if error is not None:
+            self.end(error)
 
     def _handle_events(self, session: RtspSession) -> None:
         for event in session.events():

@@ -6,6 +6,8 @@ import itertools
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from common.clock import Clock
 from common.errors import CameraError, CameraRefusal
@@ -14,8 +16,9 @@ from ingest.connection import CameraConnection, Upward, reason_of
 from ingest.rtsp import tunnel
 from ingest.rtsp.auth import Challenge
 from ingest.rtsp.login import Login
-from ingest.rtsp.messages import Response, TransportRefused
+from ingest.rtsp.messages import Response, TransportRefused, shown
 from ingest.rtsp.quirks import Quirks
+from ingest.tcp import connect_first, resolve
 
 CONNECT_DEADLINE_S = 5.0
 # Receiver reports go out every 5 s: a camera without power is noticed by the missing acknowledgement.
@@ -25,6 +28,10 @@ KEEPALIVE_INTERVAL_S = 3
 KEEPALIVE_PROBES = 3
 HTTP_PORT = 80
 HTTPS_PORT = 443
+
+
+class Unreachable(CameraError):
+    """Nothing takes connections at this port of the camera; another port may."""
 
 
 class _Downward(asyncio.Protocol):
@@ -60,6 +67,65 @@ def tls_context(verify: bool) -> ssl.SSLContext:
     return context
 
 
+def port_of(url: CameraUrl, over_http: bool) -> int:
+    """Where to connect; RTSP over HTTP has the ports of HTTP unless the URL names one."""
+    if over_http and not url.port_given:
+        return HTTPS_PORT if url.scheme == "rtsps" else HTTP_PORT
+    return url.port
+
+
+@contextlib.asynccontextmanager
+async def _until(deadline: float, overdue: CameraError) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError:
+        raise overdue from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialler:
+    """Dials one port of the camera, as often as it takes until `deadline`."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    deadline: float
+    "By the event loop's clock."
+
+    @property
+    def where(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    async def dial(self, protocol: asyncio.BaseProtocol) -> asyncio.Transport:
+        within = f"within {CONNECT_DEADLINE_S:g} s"
+        unresolved = CameraError(
+            f"the host name {self.host} is not resolved {within}; check the name servers of this machine"
+        )
+        async with _until(self.deadline, unresolved):
+            addresses = await resolve(self.host, self.port)
+        silent = Unreachable(f"camera at {self.where} does not answer {within}; check its address and power")
+        async with _until(self.deadline, silent):
+            sock = await connect_first(addresses)
+        # The peer may have left already.
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_DEADLINE_MS)
+        no_tls = Unreachable(
+            f"camera at {self.where} takes connections but starts no TLS {within}; "
+            "it may not speak TLS on that port, check the port or use rtsp://"
+        )
+        async with _until(self.deadline, no_tls):
+            # For an address, which SNI does not know (RFC 6066 section 3), ssl leaves SNI out itself.
+            transport, _ = await asyncio.get_running_loop().create_connection(
+                lambda: protocol, sock=sock, ssl=self.tls, server_hostname=self.host if self.tls else None
+            )
+        return transport
+
+
 async def connect(
     url: CameraUrl,
     clock: Clock,
@@ -68,34 +134,32 @@ async def connect(
 ) -> CameraConnection:
     """Opens a connection, to be started.
 
-    Raises CameraRefusal for a certificate or TLS that does not do, TransportRefused when there is no RTSP
-    over HTTP, CameraError when the camera cannot be reached within 5 s.
+    Raises CameraRefusal for a certificate, TLS or host name that does not do, TransportRefused when there is
+    no RTSP over HTTP, Unreachable when the port cannot be reached within 5 s, else CameraError.
     """
-    port = url.port
-    if over_http and not url.port_given:
-        port = HTTPS_PORT if tls else HTTP_PORT
-    where = f"[{url.host}]:{port}" if ":" in url.host else f"{url.host}:{port}"
+    deadline = asyncio.get_running_loop().time() + CONNECT_DEADLINE_S
+    dialler = _Dialler(url.host, port_of(url, over_http), tls, deadline)
+    where = dialler.where
     try:
-        async with asyncio.timeout(CONNECT_DEADLINE_S):
-            connection = CameraConnection(clock)
-            if over_http:
-                await _open_tunnel(connection, url, port, where, tls)
-            else:
-                await _dial(connection, url.host, port, tls)
-            return connection
-    except TimeoutError:
-        raise CameraError(
-            f"camera at {where} does not answer within {CONNECT_DEADLINE_S:g} s; check its address and power"
+        connection = CameraConnection(clock)
+        if over_http:
+            await _open_tunnel(connection, url, dialler)
+        else:
+            await dialler.dial(connection)
+        return connection
+    except UnicodeError:
+        raise CameraRefusal(
+            f"{shown(url.host)!r} is no host name: its parts have 1 to 63 characters; check the camera's URL"
         ) from None
     except ConnectionRefusedError:
-        raise CameraError(f"camera at {where} refuses connections; check the port") from None
+        raise Unreachable(f"camera at {where} refuses connections; check the port") from None
     except ssl.SSLCertVerificationError as exc:
         raise CameraRefusal(
             f"camera at {where} shows a certificate that cannot be trusted ({exc.verify_message}); "
             "install the CA that signed it on this machine, or set verify_tls: false for this camera"
         ) from None
     except (ConnectionResetError, ssl.SSLEOFError):
-        raise CameraError(
+        raise Unreachable(
             f"camera at {where} closes the connection at once; "
             "it may have too many, or speak something else on that port"
         ) from None
@@ -107,52 +171,33 @@ async def connect(
             "else use rtsp://"
         ) from None
     except OSError as exc:
-        raise CameraError(f"camera at {where} cannot be reached: {reason_of(exc)}") from None
+        # The other ports of a host without address are no better.
+        kind = CameraError if isinstance(exc, socket.gaierror) else Unreachable
+        raise kind(f"camera at {where} cannot be reached: {reason_of(exc)}") from None
 
 
-async def _dial(
-    protocol: asyncio.BaseProtocol, host: str, port: int, tls: ssl.SSLContext | None
-) -> asyncio.Transport:
-    # For an address, which SNI does not know (RFC 6066 section 3), the ssl module leaves SNI out itself.
-    transport, _ = await asyncio.get_running_loop().create_connection(
-        lambda: protocol,
-        host,
-        port,
-        ssl=tls,
-        server_hostname=host if tls else None,
-        happy_eyeballs_delay=0.25,
-    )
-    sock = transport.get_extra_info("socket")
-    # The peer may have left already.
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_DEADLINE_MS)
-    return transport
-
-
-async def _open_tunnel(
-    connection: CameraConnection, url: CameraUrl, port: int, where: str, tls: ssl.SSLContext | None
-) -> None:
+async def _open_tunnel(connection: CameraConnection, url: CameraUrl, dialler: _Dialler) -> None:
     path = tunnel.request_path(url.path)
     login = Login(url, os.urandom(16), None, Quirks())
     answered: Challenge | None = None
+    silent = TransportRefused(
+        f"camera at {dialler.where} leaves RTSP over HTTP unanswered for {CONNECT_DEADLINE_S:g} s"
+    )
     for tried in itertools.count():
         # Some web servers in cameras want the login for HTTP, and then RTSP may want it again.
-        way = tunnel.Tunnel(path, where, os.urandom(11).hex())
+        way = tunnel.Tunnel(path, dialler.where, os.urandom(11).hex())
         downward, upward = _Downward(), Upward()
-        get = await _dial(downward, url.host, port, tls)
+        get = await dialler.dial(downward)
         try:
             get.write(tunnel.get_request(way, login.sign("GET", path)))
-            reply = await downward.answered
+            async with _until(dialler.deadline, silent):
+                reply = await downward.answered
             if reply.status == 401:
                 login.refused(reply, answered, renewals=max(0, tried - 1))
                 answered = login.challenge
                 get.abort()
                 continue
-            post = await _dial(upward, url.host, port, tls)
+            post = await dialler.dial(upward)
         except BaseException:
             get.abort()
             raise

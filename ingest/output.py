@@ -51,6 +51,8 @@ class TrackOutput:
         self.next_sequence = 0
         "Sequence number of the next access unit, if no gap comes before it."
         self.published = 0
+        self.restarts = 0
+        "How often another RTP source followed within a connection."
         self.statistics = Statistics()
         self.drift = Drift()
         self.parameters: VideoParameters | None = None
@@ -72,6 +74,9 @@ class TrackOutput:
     def connected(self, source: SourceTrack) -> None:
         """A new connection plays this track."""
         self._faults_before = self.faults
+        if self.source is not None and source.codec != self.source.codec:
+            # Set otherwise meanwhile: nothing of the old codec describes the new one.
+            self.parameters = None
         self.source = source
         if self._timeline is None:
             self._timeline = Timeline(source.clock_rate, self._clock)
@@ -85,6 +90,7 @@ class TrackOutput:
 
     def restarted(self) -> None:
         """Another RTP source follows on the same connection."""
+        self.restarts += 1
         if self._timeline is not None:
             self._timeline.restart()
         self._begins = True
@@ -145,6 +151,11 @@ class Output:
     def faults(self) -> Faults:
         """Of all tracks over all connections."""
         return self.video.faults + self.audio.faults
+
+    @property
+    def restarts(self) -> int:
+        """How often another RTP source followed within a connection, of all tracks."""
+        return self.video.restarts + self.audio.restarts
 
     def connected(self, tracks: tuple[SourceTrack, ...]) -> None:
         """A new connection plays these tracks; a source may try another way within one attempt."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from common.access_unit import AccessUnit
 from common.clock import Clock
@@ -9,7 +10,7 @@ from common.errors import CameraError
 from common.rtp import SenderReport
 from ingest.codecs.frame import Frame
 from ingest.output import Output
-from ingest.source import SourceTrack
+from ingest.source import Remarks, SourceTrack
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Timing:
     "How often deadlines and watchdogs are looked at."
     first_backoff_s: float = 0.5
     max_backoff_s: float = 30.0
+    login_pause_s: float = 300.0
+    "After a refused login, never shortened: cameras lock an account after a few attempts within minutes."
     stable_after_s: float = 10.0
     "Play this long and the back-off starts anew."
     connect_deadline_s: float = 60.0
@@ -27,15 +30,24 @@ class Timing:
     stall_after_s: float = 2.0
     "Without an access unit; three frame intervals where those are longer."
     video_deadline_s: float = 10.0
-    "Without a packet of video; three frame intervals where those are longer."
+    "Without a packet that holds video; three frame intervals where those are longer."
     keyframe_deadline_s: float = 30.0
-    "Without a keyframe that is needed; three GOPs where those are longer."
+    "Without a keyframe that is needed; three GOPs or frame intervals where those are longer."
     whole_deadline_s: float = 300.0
     "Without a keyframe although the picture is whole: those who join need it."
     release_after_s: float = 10.0
     "On demand: after the last subscriber."
     teardown_deadline_s: float = 1.0
     "For a source to leave."
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A track that knows what came instead of video (rtp_track.py)."""
+
+    @property
+    def passed_over(self) -> str | None:
+        """In words, since the last packet that was of use; None when nothing came."""
 
 
 class Playback:
@@ -54,7 +66,7 @@ class Playback:
         self.began = clock.monotonic_s()
         self.playing_since: float | None = None
         self.via: str | None = None
-        self.quirks: tuple[str, ...] = ()
+        self._remarks: Remarks | None = None
         self._output = output
         self._clock = clock
         self._timing = timing
@@ -74,13 +86,23 @@ class Playback:
         if self._closed:
             raise CameraError("this attempt to play the camera is over")
 
-    def playing(self, tracks: tuple[SourceTrack, ...], via: str, quirks: tuple[str, ...] = ()) -> None:
+    @property
+    def quirks(self) -> tuple[str, ...]:
+        """See `Remarks`; more may show while it plays."""
+        return self._remarks.quirks if self._remarks is not None else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Remarks`."""
+        return self._remarks.notes if self._remarks is not None else ()
+
+    def playing(self, tracks: tuple[SourceTrack, ...], via: str, remarks: Remarks | None = None) -> None:
         """See `Sink`."""
         self._check_open()
         self._output.connected(tracks)
         self._video = next((track for track in tracks if track.kind == "video"), None)
         self.via = via
-        self.quirks = quirks
+        self._remarks = remarks
         now = self._clock.monotonic_s()
         self.playing_since = self._unit_at = self._keyframe_at = self._keyframe_needed_at = now
 
@@ -130,14 +152,18 @@ class Playback:
         video_at = max(self._unit_at, packet_at or 0.0)
         limit_s = self._patience_s(timing.video_deadline_s)
         if now - video_at >= limit_s:
-            raise CameraError(f"camera is connected but sent no video for {limit_s:g} s")
+            error = f"camera is connected but sent no video for {limit_s:g} s"
+            if isinstance(self._video, Explaining) and (came := self._video.passed_over) is not None:
+                error += f", only {came}"
+            raise CameraError(error)
         gops_s = 3 * self._output.video.statistics.longest_gop_s
-        needed_at = self._keyframe_needed_at
-        limit_s = max(timing.keyframe_deadline_s, gops_s)
-        if needed_at is not None and now - needed_at >= limit_s:
+        # Where packets go on without pictures, those after a loss are held back until a keyframe.
+        needed_at = self._unit_at if self._keyframe_needed_at is None else self._keyframe_needed_at
+        limit_s = max(self._patience_s(timing.keyframe_deadline_s), gops_s)
+        if now - needed_at >= limit_s:
             raise CameraError(
-                f"camera sent no keyframe that can be decoded for {limit_s:g} s; "
-                "set a shorter I-frame interval in it"
+                f"camera sent no keyframe that can be decoded for {limit_s:g} s, and the picture waits for "
+                "one at first and after a loss; set a shorter I-frame interval in it"
             )
         limit_s = max(timing.whole_deadline_s, gops_s)
         if now - self._keyframe_at >= limit_s:

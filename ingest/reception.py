@@ -36,7 +36,7 @@ class Reception:
         self._highest = 0
         self._received = 0
         self._timestamp = 0
-        self._arrived_at = 0.0
+        self._arrived_at: float | None = None
         self._reported = (0, 0)
         self._jitter = 0.0
         self._last_sr = 0
@@ -47,14 +47,14 @@ class Reception:
         """Interarrival jitter (section 6.4.1)."""
         return self._jitter / self._clock_rate
 
-    def packet(self, ssrc: int, sequence: int, timestamp: int, now: float) -> Arrival:
-        """Takes note of a packet that came at `now`, monotonic seconds."""
+    def packet(self, ssrc: int, sequence: int, timestamp: int, now: float, timed: bool = True) -> Arrival:
+        """Takes note of a packet that came at `now`, monotonic seconds; not `timed`, some while before."""
         if ssrc != self.ssrc:
             first = self.ssrc is None
             self._restart(ssrc, sequence, timestamp, now)
             return Arrival.IN_ORDER if first else Arrival.RESTARTED
         if timestamp != self._timestamp:
-            self._follow_jitter(timestamp, now)
+            self._follow_jitter(timestamp, now if timed else None)
         if sequence == (self._highest + 1) & 0xFFFF:
             # The path of nearly all packets: kept short.
             self._highest += 1
@@ -82,16 +82,17 @@ class Reception:
         self._timestamp = timestamp
         self._arrived_at = now
 
-    def _follow_jitter(self, timestamp: int, now: float) -> None:
+    def _follow_jitter(self, timestamp: int, now: float | None) -> None:
         """RFC 3550 section 6.4.1 and appendix A.8, in ticks.
 
         Once for each timestamp: the packets of a large picture share one and take their time.
         """
-        passed = (now - self._arrived_at) * self._clock_rate
-        change = abs(passed - timestamp_delta(timestamp, self._timestamp))
-        # A timestamp that jumps is not jitter.
-        if change < 10 * self._clock_rate:
-            self._jitter += (change - self._jitter) / 16
+        if now is not None and self._arrived_at is not None:
+            passed = (now - self._arrived_at) * self._clock_rate
+            change = abs(passed - timestamp_delta(timestamp, self._timestamp))
+            # A timestamp that jumps is not jitter.
+            if change < 10 * self._clock_rate:
+                self._jitter += (change - self._jitter) / 16
         self._timestamp = timestamp
         self._arrived_at = now
 

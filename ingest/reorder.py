@@ -1,5 +1,6 @@
 """RTP packets of UDP back in the order of their sequence numbers, within a bounded time (RFC 3550)."""
 
+from collections import OrderedDict
 from struct import Struct
 
 from common.rtp import HEADER_SIZE
@@ -13,6 +14,9 @@ MAX_HOLD_S = 0.1
 MAX_HELD = 2000
 # When only packets from the past came for so long, the sequence has begun anew.
 RESTART_AFTER_S = 0.5
+
+# So few are looked through, however wide the gap in front of them.
+_FEW_HELD = 16
 
 _HEADER = Struct("!xBHxxxxI")
 
@@ -36,7 +40,8 @@ class ReorderBuffer:
         self._ssrc: int | None = None
         self._expected = 0
         self._moved_at = 0.0
-        self._held: dict[int, tuple[float, bytes]] = {}
+        self._held: OrderedDict[int, tuple[float, bytes]] = OrderedDict()
+        "By sequence number, in the order of their arrival."
 
     def push(self, packets: list[bytes], now: float) -> list[bytes]:
         """The packets that are in order now; `now` in monotonic seconds."""
@@ -94,12 +99,18 @@ class ReorderBuffer:
             ready.append(item[1])
             expected = (expected + 1) & 0xFFFF
         self._expected = expected
-        self.deadline = min(at for at, _ in held.values()) + MAX_HOLD_S if held else None
+        self.deadline = next(iter(held.values()))[0] + MAX_HOLD_S if held else None
 
     def _give_up(self, ready: list[bytes]) -> None:
         """Passes over what is missing in front of the first held packet."""
-        skipped = min(sequence_delta(sequence, self._expected) for sequence in self._held)
-        self._expected = (self._expected + skipped) & 0xFFFF
+        held, expected = self._held, self._expected
+        if len(held) <= _FEW_HELD:
+            expected += min(sequence_delta(sequence, expected) for sequence in held)
+        else:
+            # Each missing number is stepped over once, where looking through all would be done at every gap.
+            while expected not in held:
+                expected = (expected + 1) & 0xFFFF
+        self._expected = expected & 0xFFFF
         self._release(ready)
 
     def _restart(self, sequence: int, data: bytes, ready: list[bytes]) -> None:

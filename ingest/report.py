@@ -28,6 +28,7 @@ def rendition_report(name: str, camera: Camera, output: Output) -> RenditionRepo
         reordered_packets=faults.reordered,
         damaged=faults.damaged,
         malformed=faults.malformed,
+        source_restarts=output.restarts,
         jitter_s=source.jitter_s if source is not None else None,
         clock_offset_s=output.clock.offset_s,
         clock_drift_ppm=output.video.drift.ppm,
@@ -39,7 +40,8 @@ def rendition_report(name: str, camera: Camera, output: Output) -> RenditionRepo
         advice=(),
         quirks=playback.quirks if playback is not None else (),
     )
-    return replace(report, advice=advise(report, figures.gop_varies))
+    notes = playback.notes if playback is not None else ()
+    return replace(report, advice=(*advise(report, figures.gop_varies), *notes))
 
 
 def _video(output: Output, figures: StreamFigures) -> VideoReport | None:

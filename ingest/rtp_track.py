@@ -1,5 +1,6 @@
 """One RTP track of one connection: packets in, whole frames and sender reports out to the sink (RFC 3550)."""
 
+from collections import deque
 from typing import Literal
 
 from common.errors import CameraError
@@ -11,6 +12,9 @@ from ingest.reorder import ReorderBuffer
 from ingest.rtsp.sdp import Track
 from ingest.source import Sink
 
+# A camera that begins its stream anew does so once in a while; two senders on one port do it per packet.
+MAX_RESTARTS = 20
+RESTARTS_WITHIN_S = 10.0
 _PLAIN = 0x80  # version 2 without padding, extension and CSRC list
 
 
@@ -38,7 +42,8 @@ class RtpTrack:
 
     `index` is its place among the tracks of `sink`; `own_ssrc` and `cname` sign the receiver reports. Packets
     of a transport that does not keep their order go through `reorder`: then `poll` has to be called at
-    `deadline`. Raises UnreadableTrack; what depacketizer and sink raise passes through.
+    `deadline`. Raises UnreadableTrack, and CameraError when its source changes all the time; what the
+    depacketizer and the sink raise passes through.
     """
 
     def __init__(
@@ -51,7 +56,7 @@ class RtpTrack:
         reorder: ReorderBuffer | None = None,
     ) -> None:
         self.last_packet_at: float | None = None
-        "Monotonic seconds."
+        "When the last packet with a payload for the depacketizer came, in monotonic seconds."
         self.malformed = 0
         "RTP and RTCP packets that could not be read."
         self._description = description
@@ -62,6 +67,9 @@ class RtpTrack:
         self._format = depacketizer_for(description)
         self._depacketizer = self._format.depacketizer
         self._damaged_before = 0
+        self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
+        self._late = 0
+        self._passed_over: dict[str, int] = {}
         self._after_loss = False
 
     @property
@@ -106,12 +114,18 @@ class RtpTrack:
     @property
     def dropped(self) -> int:
         """Packets that came twice or too late to be put back in order."""
-        return self._reorder.dropped if self._reorder else 0
+        return self._late + (self._reorder.dropped if self._reorder else 0)
 
     @property
     def damaged(self) -> int:
         """Frames dropped because a part was missing or broken."""
         return self._damaged_before + self._depacketizer.damaged
+
+    @property
+    def passed_over(self) -> str | None:
+        """Which packets came since the last one of use, in words; None when none did."""
+        found = sorted(self._passed_over.items(), key=lambda item: -item[1])
+        return " and ".join(f"{count} packets {why}" for why, count in found[:2]) or None
 
     @property
     def jitter_s(self) -> float:
@@ -128,44 +142,75 @@ class RtpTrack:
 
         Packets that are not RTP are counted and passed over.
         """
-        self.last_packet_at = now
-        if self._reorder is not None:
-            packets = self._reorder.push(packets, now)
-        self._in_order(packets, now, arrival_ns)
+        timed = True
+        if (reorder := self._reorder) is not None:
+            # What waited for packets before it says nothing about when it came.
+            timed = reorder.deadline is None
+            packets = reorder.push(packets, now)
+        self._in_order(packets, now, arrival_ns, timed)
 
     def poll(self, now: float, arrival_ns: int) -> None:
         """Goes on without packets that have been missing for too long."""
         if self._reorder is not None:
-            self._in_order(self._reorder.poll(now), now, arrival_ns)
+            self._in_order(self._reorder.poll(now), now, arrival_ns, timed=False)
 
-    def _in_order(self, packets: list[bytes], now: float, arrival_ns: int) -> None:
+    def _in_order(self, packets: list[bytes], now: float, arrival_ns: int, timed: bool) -> None:
         reception, depacketizer, after_loss = self._reception, self._depacketizer, self._after_loss
         wanted = self._description.payload_type
+        of_use = False
         for data in packets:
             try:
                 payload_type, marker, sequence, timestamp, ssrc, payload = _fields(data)
             except RtpError:
                 self.malformed += 1
+                self._pass_over("that cannot be read as RTP")
                 continue
             if payload_type != wanted and ssrc != reception.ssrc:
+                self._pass_over_type(payload_type)
                 continue
-            arrival = reception.packet(ssrc, sequence, timestamp, now)
+            arrival = reception.packet(ssrc, sequence, timestamp, now, timed)
             if arrival is not Arrival.IN_ORDER:
                 if arrival is Arrival.LATE:
+                    self._late += 1
+                    self._pass_over("whose sequence number came before")
                     continue
                 after_loss = arrival is Arrival.AFTER_LOSS
                 if arrival is Arrival.RESTARTED:
-                    depacketizer = self._restart()
+                    depacketizer = self._restart(now)
             # Another payload type of the same source (keep-alive, comfort noise, redundancy) only counts.
-            if payload_type == wanted:
-                depacketizer.push(timestamp, marker, payload, arrival_ns, after_loss)
-                after_loss = False
+            if payload_type != wanted:
+                self._pass_over_type(payload_type)
+                continue
+            depacketizer.push(timestamp, marker, payload, arrival_ns, after_loss)
+            after_loss = False
+            if payload:
+                of_use = True
+            else:
+                self._pass_over("without a payload")
         self._after_loss = after_loss
+        if of_use:
+            self.last_packet_at = now
+            if self._passed_over:
+                self._passed_over.clear()
         if frames := depacketizer.frames():
             self._sink.frames(self._index, frames)
 
-    def _restart(self) -> Depacketizer:
+    def _pass_over(self, why: str) -> None:
+        self._passed_over[why] = self._passed_over.get(why, 0) + 1
+
+    def _pass_over_type(self, payload_type: int) -> None:
+        self._pass_over(f"of payload type {payload_type} (its SDP says {self._description.payload_type})")
+
+    def _restart(self, now: float) -> Depacketizer:
         """Another source follows; gives its depacketizer."""
+        restarts = self._restarts
+        restarts.append(now)
+        if len(restarts) == MAX_RESTARTS and now - restarts[0] <= RESTARTS_WITHIN_S:
+            raise CameraError(
+                f"camera's {self.kind} began anew {MAX_RESTARTS} times within {RESTARTS_WITHIN_S:g} s, by "
+                f"another SSRC (now {self._reception.ssrc or 0:#010x}) or sequence number; look whether two "
+                "senders share one port or group, else restart the camera"
+            )
         if frames := self._depacketizer.frames():
             self._sink.frames(self._index, frames)
         self._damaged_before = self.damaged

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 RtspTransport = Literal["tcp", "udp", "multicast", "http"]
 
 TICK_S = 1.0
+TICKS_PER_KEEP_ALIVE = 2
+# Until it plays, as the camera may then want its first keep-alive within half a second.
+SETTING_UP_TICK_S = 0.25
 REPORT_EVERY_S = 5.0  # RFC 3550 section 6.2
 # Home routers forget a UDP flow after 30 s.
 PUNCH_EVERY_S = 10.0
@@ -51,6 +54,8 @@ class RtspPlay:
         """Raises LocalError when there are no ports for UDP."""
         self.heard = False
         "A packet of RTP came."
+        self.played_s = 0.0
+        "How long it played until it ended; 0 when nothing came."
         self._connection = connection
         self._url = url
         self._over = "over HTTP" if transport == "http" else "over TCP"
@@ -76,12 +81,18 @@ class RtspPlay:
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._told = False
         self._faults: dict[str, int] = {}
-        self._report_at = self._punch_at = 0.0
+        self._report_at = self._punch_at = self._tell_at = 0.0
 
     @property
     def challenge(self) -> Challenge | None:
         """What login the camera asks for."""
         return self._session.challenge
+
+    @property
+    def _tick_s(self) -> float:
+        if self._playing_at is None:
+            return SETTING_UP_TICK_S
+        return min(TICK_S, self._session.keep_alive_s / TICKS_PER_KEEP_ALIVE)
 
     async def run(self) -> None:
         """Plays until it fails or is cancelled, and says TEARDOWN in the end; always raises.
@@ -92,12 +103,15 @@ class RtspPlay:
             self._connection.start(self._session, self._on_event)
             ends = {self._connection.ended, self._failure}
             while True:
-                done, _ = await asyncio.wait(ends, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(ends, timeout=self._tick_s, return_when=asyncio.FIRST_COMPLETED)
                 if done:
-                    done.pop().result()
+                    # Some cameras close right behind what they do wrong.
+                    (self._failure if self._failure.done() else self._connection.ended).result()
                     raise CameraError("camera closed the connection")
                 self._tick(self._clock.monotonic_s())
         finally:
+            if self.heard and self._playing_at is not None:
+                self.played_s = self._clock.monotonic_s() - self._playing_at
             # Nothing more to the sink while TEARDOWN is waited for.
             self._playing_at = None
             for receiver in self._receivers.values():
@@ -107,6 +121,14 @@ class RtspPlay:
             await self._connection.close()
 
     def _on_event(self, event: Event) -> None:
+        if self._failure.done():
+            return
+        try:
+            self._take(event)
+        except Exception as exc:
+            self._fail(exc)
+
+    def _take(self, event: Event) -> None:
         match event:
             case RtpData(index, packets) if self._playing_at is not None:
                 self.heard = True
@@ -139,13 +161,13 @@ class RtspPlay:
                 return
             case Unicast():
                 pair, other = self._pairs[index], transport.server
-                sent_to = {camera, other or camera}
+                sent_to, unheard = {camera, other or camera}, {other or camera} - {camera}
                 ports = (transport.server_rtp_port, transport.server_rtcp_port)
                 self._over = "over UDP"
             case Multicast():
                 pair, other = join_group(transport, self._connection.local_address), transport.source
                 self._pairs.append(pair)
-                sent_to = {transport.group}
+                sent_to, unheard = {transport.group}, set()
                 ports = (None, transport.rtcp_port)
                 self._over = "multicast"
         receiver = self._receivers[index] = UdpReceiver(
@@ -155,6 +177,7 @@ class RtspPlay:
             frozenset({camera, other or camera}),
             [(host, ports[0], *scope) for host in sent_to if ports[0]],
             [(host, ports[1], *scope) for host in sent_to if ports[1]],
+            unheard,
             self._first_by_udp,
             self._fail,
         )
@@ -162,7 +185,7 @@ class RtspPlay:
         receiver.send_rtcp(self._tracks[index].receiver_report(self._clock.monotonic_s()))
 
     def _fail(self, error: Exception) -> None:
-        """What comes by UDP is of no use; the session is still to be ended in order."""
+        """What comes is of no use; the session is still to be ended in order."""
         if not self._failure.done():
             self._failure.set_exception(error)
             # It is said by `run`, or the connection ended at the same moment and that is said.
@@ -179,7 +202,7 @@ class RtspPlay:
         self._told = True
         scheme = "RTSPS" if self._url.scheme == "rtsps" else "RTSP"
         tracks = tuple(self._tracks[index] for index in sorted(self._tracks))
-        self._sink.playing(tracks, f"{scheme} {self._over}", self._session.quirks)
+        self._sink.playing(tracks, f"{scheme} {self._over}", self._session)
         for note in self._session.notes:
             log.warning("! camera at %s: %s", self._url.host, note)
 
@@ -200,7 +223,9 @@ class RtspPlay:
             self._punch_at = now + PUNCH_EVERY_S
             for receiver in self._receivers.values():
                 receiver.punch()
-        self._tell_faults()
+        if now >= self._tell_at:
+            self._tell_at = now + TICK_S
+            self._tell_faults()
 
     def _send_rtcp(self, index: int, packet: bytes) -> None:
         if receiver := self._receivers.get(index):
@@ -209,7 +234,7 @@ class RtspPlay:
             self._connection.send_rtcp(index, packet)
 
     def _tell_faults(self) -> None:
-        """Says what was wrong since the last tick in one line, never per packet."""
+        """Says what was wrong since the last time in one line, never per packet."""
         tracks, receivers = self._tracks.values(), self._receivers.values()
         found = {
             "packets lost": sum(track.lost for track in tracks),

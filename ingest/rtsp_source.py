@@ -5,17 +5,21 @@ import ssl
 from dataclasses import dataclass, replace
 
 from common.clock import Clock
-from common.errors import CameraRefusal, ConfigError, LocalError
+from common.errors import CameraError, CameraRefusal, ConfigError, LocalError
 from common.urls import CameraUrl, parse_camera_url
-from ingest.dial import connect, tls_context
+from ingest.dial import Unreachable, connect, port_of, tls_context
 from ingest.rtsp.auth import Challenge
-from ingest.rtsp.messages import LoginInterrupted, Redirected, RtspError, TransportRefused, shown
+from ingest.rtsp.messages import LoginInterrupted, Redirected, RtspError, TransportRefused
 from ingest.rtsp_play import RtspPlay, RtspTransport, Silent
 from ingest.source import Sink
 
 log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
+# Redirects before and after so long a play have nothing to do with each other.
+STABLE_AFTER_S = 10.0
+# A camera may word its refusals ever anew.
+MAX_REMEMBERED_WARNINGS = 8
 # RTP in clear beside an encrypted connection is not what rtsps:// promises.
 ENCRYPTED_TRANSPORTS = ("tcp", "http")
 
@@ -43,6 +47,8 @@ class RtspSource:
         self._clock = clock
         self._worked: RtspTransport | None = None
         self._heard = False
+        self._played_s = 0.0
+        self._told: set[str] = set()
         self._challenges: dict[tuple[str, int], Challenge] = {}
         self._tls: ssl.SSLContext | None = None
 
@@ -55,6 +61,7 @@ class RtspSource:
         url, seen = self._url, {self._url.public}
         transports = self._order(url)
         login_interrupted = False
+        unreachable: Unreachable | None = None
         while True:
             try:
                 await self._play_over(transports[0], url, sink)
@@ -63,7 +70,7 @@ class RtspSource:
                     raise
                 login_interrupted = True
             except Redirected as exc:
-                if self._heard:
+                if self._played_s >= STABLE_AFTER_S:
                     seen = {url.public}
                 url = self._redirected(url, exc.location)
                 if url.public in seen or len(seen) > MAX_REDIRECTS:
@@ -71,16 +78,35 @@ class RtspSource:
                         f"camera redirects in a circle, or more than {MAX_REDIRECTS} times; check its URL"
                     ) from None
                 seen.add(url.public)
-                transports, login_interrupted = self._order(url), False
+                transports, login_interrupted, unreachable = self._order(url), False, None
+            except Unreachable as exc:
+                unreachable = unreachable or exc
+                port = self._port(transports[0], url)
+                transports = tuple(item for item in transports[1:] if self._port(item, url) != port)
+                if not transports:
+                    raise unreachable from None
+                self._tell(url, exc, transports[0])
             except (TransportRefused, Silent, LocalError) as exc:
                 if self._heard or len(transports) == 1:
                     raise
                 transports = transports[1:]
-                log.warning("! camera at %s: %s; now by %s", url.host, exc, transports[0])
+                self._tell(url, exc, transports[0])
+
+    def _port(self, transport: RtspTransport, url: CameraUrl) -> int:
+        return port_of(url, over_http=transport == "http")
+
+    def _tell(self, url: CameraUrl, error: CameraError | LocalError, following: RtspTransport) -> None:
+        """Logs why another transport is tried, not again in each attempt of an outage."""
+        text = f"! camera at {url.host}: {error}; now by {following}"
+        if text not in self._told:
+            if len(self._told) >= MAX_REMEMBERED_WARNINGS:
+                self._told.clear()
+            self._told.add(text)
+            log.warning("%s", text)
 
     async def _play_over(self, transport: RtspTransport, url: CameraUrl, sink: Sink) -> None:
         """One connection; always raises."""
-        self._heard = False
+        self._heard, self._played_s = False, 0.0
         tls = None
         if url.scheme == "rtsps":
             tls = self._tls = self._tls or tls_context(self._options.verify_tls)
@@ -96,7 +122,8 @@ class RtspSource:
             await play.run()
         finally:
             if play.heard:
-                self._heard = True
+                self._heard, self._played_s = True, play.played_s
+                self._told.clear()
                 self._worked = transport
             self._remember(place, play.challenge)
 
@@ -118,18 +145,25 @@ class RtspSource:
         return tuple(sorted(transports, key=lambda item: item != self._worked))
 
     def _redirected(self, url: CameraUrl, location: str) -> CameraUrl:
-        """Where the camera sends us. The login goes along only to its own host, and not out of TLS."""
+        """Where the camera sends us; never out of TLS, and the login goes along only to its own host."""
         if location.startswith("/"):
             host = f"[{url.host}]" if ":" in url.host else url.host
-            location = f"{url.scheme}://{host}:{url.port}{location}"
+            port = f":{url.port}" if url.port_given else ""
+            location = f"{url.scheme}://{host}{port}{location}"
         try:
             target = parse_camera_url(location)
         except ConfigError as exc:
-            raise RtspError(f"camera redirects to {shown(location)!r}: {exc}") from None
+            raise RtspError(f"camera redirects to a URL of no use: it {exc}") from None
         own = self._url
+        # Nothing more of it: paths and queries hold logins, too.
+        where = f"{target.scheme}://{target.host}:{target.port}"
         if target.scheme not in ("rtsp", "rtsps"):
-            raise CameraRefusal(f"camera redirects to {shown(location)!r}, which is no RTSP")
-        encrypted = target.scheme == "rtsps" or own.scheme == "rtsp"
-        if target.username is None and target.host == own.host and encrypted:
+            raise CameraRefusal(f"camera redirects to {where}, which is no RTSP; check its URL")
+        if url.scheme == "rtsps" and target.scheme == "rtsp":
+            raise CameraRefusal(
+                f"camera redirects from rtsps:// to {where}, which is not encrypted; "
+                "use that URL if it may go in clear"
+            )
+        if target.username is None and target.host == own.host:
             return replace(target, username=own.username, password=own.password)
         return target

@@ -55,10 +55,22 @@ class SourceTrack(Protocol):
         """Interarrival jitter (RFC 3550 section 6.4.1)."""
 
 
+class Remarks(Protocol):
+    """What is odd about a connection; more may come up while it plays, and is read for the report."""
+
+    @property
+    def quirks(self) -> tuple[str, ...]:
+        """Names of the policies in force (rtsp/quirks.py)."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What somebody may want to mend although the camera plays, in words."""
+
+
 class Sink(Protocol):
     """What a source calls, always from the event loop. What a call raises ends `play`."""
 
-    def playing(self, tracks: tuple[SourceTrack, ...], via: str, quirks: tuple[str, ...] = ()) -> None:
+    def playing(self, tracks: tuple[SourceTrack, ...], via: str, remarks: Remarks | None = None) -> None:
         """The camera plays these, the video first; `via` in words, e.g. `RTSP over TCP`."""
 
     def frames(self, track: int, frames: list[Frame]) -> None:

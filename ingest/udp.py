@@ -10,7 +10,7 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from common.clock import Clock
@@ -65,12 +65,21 @@ class PortPair:
         self.rtcp.close()
 
 
-def _open(family: int) -> socket.socket:
-    opened = socket.socket(family, socket.SOCK_DGRAM)
-    opened.setblocking(False)
-    # The kernel gives at most net.core.rmem_max.
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    return opened
+def _open_two(family: int) -> tuple[socket.socket, socket.socket]:
+    """Sockets without ports; raises LocalError when this machine gives none."""
+    opened: list[socket.socket] = []
+    try:
+        for _ in range(2):
+            opened.append(socket.socket(family, socket.SOCK_DGRAM))
+            opened[-1].setblocking(False)
+            # The kernel gives at most net.core.rmem_max.
+            opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    except OSError as exc:
+        for item in opened:
+            item.close()
+        reason = os.strerror(exc.errno or 0)
+        raise LocalError(f"this machine gives no sockets for UDP: {reason}") from None
+    return opened[0], opened[1]
 
 
 def _family(address: tuple[Any, ...]) -> int:
@@ -84,7 +93,7 @@ def bind_pair(local_address: tuple[Any, ...]) -> PortPair:
     """
     host, _, *scope = local_address
     for _ in range(MAX_BIND_ATTEMPTS):
-        first, second = _open(_family(local_address)), _open(_family(local_address))
+        first, second = _open_two(_family(local_address))
         try:
             first.bind((host, 0, *scope))
             port = first.getsockname()[1]
@@ -121,7 +130,7 @@ def join_group(transport: Multicast, local_address: tuple[Any, ...]) -> PortPair
     if transport.source and any(group in network for network in SOURCE_SPECIFIC):
         source = ipaddress.ip_address(transport.source)
     family = socket.AF_INET if group.version == 4 else socket.AF_INET6
-    rtp, rtcp = _open(family), _open(family)
+    rtp, rtcp = _open_two(family)
     # Only link-local addresses say their interface; for others the routing table does.
     index = local_address[3] if _family(local_address) == socket.AF_INET6 else 0
     scope = (0, index) if family == socket.AF_INET6 else ()
@@ -170,7 +179,8 @@ class UdpReceiver:
     """Feeds one track from its pair of ports.
 
     Only packets of `hosts` are taken, from whatever port. The targets are where the camera may listen for
-    what we send. `on_first` is called with True before the first RTP packet is handed on, with False before
+    what we send; those at a host in `unheard` get nothing before a packet came from there, as a camera can
+    name anybody. `on_first` is called with True before the first RTP packet is handed on, with False before
     the first of RTCP; what it or the track raises goes to `on_error`.
     """
 
@@ -182,6 +192,7 @@ class UdpReceiver:
         hosts: frozenset[str],
         rtp_targets: Sequence[tuple[Any, ...]],
         rtcp_targets: Sequence[tuple[Any, ...]],
+        unheard: Collection[str],
         on_first: Callable[[bool], None],
         on_error: Callable[[Exception], None],
     ) -> None:
@@ -193,6 +204,7 @@ class UdpReceiver:
         self._hosts = hosts
         self._rtp_targets = rtp_targets
         self._rtcp_targets = rtcp_targets
+        self._unheard = set(unheard)
         self._on_first = on_first
         self._on_error = on_error
         self._loop = asyncio.get_running_loop()
@@ -229,6 +241,8 @@ class UdpReceiver:
 
     def _send(self, opened: socket.socket, data: bytes, targets: Sequence[tuple[Any, ...]]) -> None:
         for target in targets:
+            if target[0] in self._unheard:
+                continue
             # None of them is worth a failure: the watchdogs see what matters.
             with contextlib.suppress(OSError):
                 opened.sendto(data, target)
@@ -244,6 +258,7 @@ class UdpReceiver:
                         self.foreign += opened is self._pair.rtp
                         continue
                     known = self._known = address
+                    self._unheard.discard(address[0])
                 packets.append(bytes(buffer[:size]))
         except OSError:
             # Nothing left; or an ICMP error about something sent before, and the socket goes on.

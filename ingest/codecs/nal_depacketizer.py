@@ -7,6 +7,7 @@ whichever is first. Not all cameras keep to that:
   timestamp; when a marker turns out not to have been its end, markers are ignored for this camera.
 - No marker at all: the timestamp changes.
 - Parameter sets, SEI and AUD with a marker or a timestamp of their own: held back for the picture.
+- Timestamp that stands still: no viewer could play that, so it is an error.
 - Parameter sets only in SDP, or only once: put in front of every keyframe.
 
 Loss: a picture with a part missing is dropped whole. When others refer to it, or that cannot be known, what
@@ -25,6 +26,8 @@ from ingest.codecs.parameter_sets import Kinds, ParameterSets
 
 MAX_ACCESS_UNIT_BYTES = 8 << 20
 MAX_NALS = 1024
+# Of one timestamp. Two are the fields of a frame; cameras that count in whole seconds put 25 or 30 under one.
+MAX_PICTURES = 64
 _FRAGMENT_COST_BYTES = 64  # what Python keeps for each besides its octets; many small ones add up
 
 # Of FU headers (RFC 6184 section 5.8, RFC 7798 section 4.4.3): start, end, and R or a bit of the type.
@@ -60,7 +63,7 @@ class NalDepacketizer(ABC):
     """`push` packets in order, then take whole `frames`.
 
     `parameter_sets` are those of SDP. Raises DepacketizerError when an access unit passes 8 MiB or 1,024 NAL
-    units; everything else that is broken is dropped and counted in `damaged`.
+    units, or a timestamp 64 pictures; everything else that is broken is dropped and counted in `damaged`.
     """
 
     def __init__(self, syntax: NalSyntax, parameter_sets: tuple[bytes, ...]) -> None:
@@ -82,6 +85,8 @@ class NalDepacketizer(ABC):
         self._timestamp: int | None = None
         self._arrival_ns = 0
         self._marked: int | None = None
+        self._pictures = 0
+        "That began under this timestamp."
         self._nals: list[bytes] = []
         self._size = 0
         self._fragments: list[bytes] = []
@@ -119,6 +124,7 @@ class NalDepacketizer(ABC):
                 self._on_probation = False
                 self._complete()
             self._timestamp = timestamp
+            self._pictures = 0
         self._arrival_ns = arrival_ns
         if payload:
             self._payload(payload)
@@ -227,6 +233,13 @@ class NalDepacketizer(ABC):
             if not self._has_picture:
                 # The slices before were given away at a marker, or lost.
                 self._broken = True
+        else:
+            self._pictures += 1
+            if self._pictures > MAX_PICTURES:
+                raise DepacketizerError(
+                    f"camera's timestamps stand still: {self._pictures} pictures came at {self._timestamp}; "
+                    "restart it, or update its firmware"
+                )
         self._has_picture = True
         self._has_keyframe = self._has_keyframe or kind in self._syntax.keyframes
         self._reference = self._reference or self._is_reference(kind, head)

@@ -5,6 +5,10 @@ from collections.abc import Callable, Mapping
 from common import h264, h265
 
 MAX_BYTES = 4096
+# Of each kind. All go in front of every keyframe; encoders use one or a few, of tens of octets. 32 is all
+# that H.264 has of sequence parameter sets, so that no picture parameter set is left without its own.
+MAX_SETS = 32
+MAX_BYTES_OF_KIND = 16 << 10
 _MAX_EXP_GOLOMB_ZEROS = 8  # enough for 255
 # H.265: header, first octet, profile_tier_level of 7 sub-layers (clause 7.3.3), sps_seq_parameter_set_id.
 _H265_SPS_START_BYTES = 2 + 1 + 12 + 2 + 6 * 12 + 2
@@ -68,11 +72,15 @@ H265: Kinds = {
 
 
 class ParameterSets:
-    """Keeps the newest parameter set of each kind and id."""
+    """Keeps the newest parameter set of each kind and id, up to MAX_SETS and MAX_BYTES_OF_KIND of a kind.
+
+    The slices of a keyframe refer to what came last, also where an encoder takes another id each time.
+    """
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
         self._sets: dict[int, dict[int, bytes]] = {kind: {} for kind in kinds}
+        "By kind and id, the newest last."
 
     def add(self, kind: int, nal: bytes) -> bool:
         """Takes a NAL unit of type `kind`; False when it is no parameter set, broken or above MAX_BYTES."""
@@ -82,7 +90,12 @@ class ParameterSets:
         number = read_id(nal)
         if not 0 <= number <= largest:
             return False
-        self._sets[kind][number] = nal
+        sets = self._sets[kind]
+        if sets.pop(number, None) != nal:
+            size = len(nal) + sum(map(len, sets.values()))
+            while len(sets) >= MAX_SETS or size > MAX_BYTES_OF_KIND:
+                size -= len(sets.pop(next(iter(sets))))
+        sets[number] = nal
         return True
 
     @property
@@ -91,9 +104,9 @@ class ParameterSets:
         return all(self._sets.values())
 
     def of(self, kind: int) -> tuple[bytes, ...]:
-        """Those of one NAL type."""
-        return tuple(self._sets[kind].values())
+        """Those of one NAL type, the newest first."""
+        return tuple(reversed(self._sets[kind].values()))
 
     def nals(self) -> tuple[bytes, ...]:
-        """All, in the order in which decoders need them."""
-        return tuple(nal for sets in self._sets.values() for nal in sets.values())
+        """All, in the order in which decoders need them, then of their ids."""
+        return tuple(nal for sets in self._sets.values() for _, nal in sorted(sets.items()))

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from common.h264 import NAL_PPS, NAL_SPS
 
 _H265_VPS, _H265_SPS, _H265_PPS = 32, 33, 34  # nal_unit_type, ITU-T H.265 table 7-1
+# More are of no use: decoders want one or a few of each kind.
+MAX_SETS = 64
 _START_CODE = re.compile(rb"\x00*\x00\x00\x01")
 
 
@@ -17,7 +19,7 @@ def _nals(text: str, wanted: Callable[[bytes], bool]) -> tuple[bytes, ...]:
     Cameras are known to write empty entries, no padding, or start codes in front.
     """
     found = []
-    for item in text.split(","):
+    for item in text.split(",", MAX_SETS)[:MAX_SETS]:
         digits = item.strip().rstrip("=")
         try:
             nal = base64.b64decode(digits + "=" * (-len(digits) % 4))

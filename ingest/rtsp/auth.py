@@ -11,8 +11,12 @@ from typing import Literal
 from common.errors import ConfigError
 from ingest.rtsp.messages import RtspRefusal, shown
 
+# All that is known is a few hundred octets; nonce and opaque go back with each request.
+MAX_CHALLENGE_CHARACTERS = 4096
 _CHALLENGE = re.compile(r"(?:^|,)\s*(Basic|Digest)\b", re.IGNORECASE)
-_PARAMETER = re.compile(r"([A-Za-z0-9_-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))")
+# To be found once in each name, and closed where the quotes are not: else the time grows with the square.
+_PARAMETER = re.compile(r"(?<![A-Za-z0-9_-])([A-Za-z0-9_-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s,\"]*))")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _HASHES = {"MD5": hashlib.md5, "SHA-256": hashlib.sha256}
 _PREFERENCE = ("SHA-256", "MD5", "Basic")
 
@@ -49,7 +53,7 @@ class Challenge:
 
 def _split(value: str) -> list[tuple[str, str]]:
     """Scheme and parameters of each challenge in one header; commas inside quotes do not count."""
-    masked = re.sub(r'"(?:[^"\\]|\\.)*"', lambda quoted: "_" * len(quoted[0]), value)
+    masked = _QUOTED.sub(lambda quoted: "_" * len(quoted[0]), value)
     starts = [match.start(1) for match in _CHALLENGE.finditer(masked)]
     pieces = [value[start:end] for start, end in pairwise([*starts, len(value)])]
     return [(piece.split(None, 1)[0].rstrip(",").lower(), piece) for piece in pieces]
@@ -79,6 +83,11 @@ def _parse(scheme: str, text: str) -> Challenge | None:
 
 def parse_challenges(values: Sequence[str]) -> Challenge:
     """The strongest challenge in the `WWW-Authenticate` headers; raises RtspRefusal when none is usable."""
+    if any(len(value) > MAX_CHALLENGE_CHARACTERS for value in values):
+        raise RtspRefusal(
+            f"camera asks for a login in {max(map(len, values))} characters, at most "
+            f"{MAX_CHALLENGE_CHARACTERS} are read; restart it, or update its firmware"
+        )
     challenges = [challenge for value in values for item in _split(value) if (challenge := _parse(*item))]
     if not challenges:
         offered = shown(", ".join(value.split(None, 1)[0] for value in values if value.strip())) or "nothing"

@@ -2,10 +2,15 @@
 
 import hashlib
 
+from common.errors import LoginRefused
 from common.urls import CameraUrl, redact
 from ingest.rtsp.auth import Challenge, Credentials, authorization, parse_challenges
 from ingest.rtsp.messages import Response, RtspError, RtspRefusal
 from ingest.rtsp.quirks import NONCE_RENEWED, Quirks
+
+
+class RtspLoginRefused(RtspRefusal, LoginRefused):
+    """A camera answers the right challenge and a signed request with 401."""
 
 
 class Login:
@@ -75,7 +80,7 @@ class Login:
                         f"camera no longer accepts the user name and password (401 to {challenge.shown})"
                     )
                 self.stop()
-                raise RtspRefusal(
+                raise RtspLoginRefused(
                     f"camera refuses the user name or password (401 to {challenge.shown}); check its URL"
                 )
             if self.was_accepted and not challenge.stale:

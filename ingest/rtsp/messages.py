@@ -15,6 +15,8 @@ from common.urls import redact
 
 VERSION = "RTSP/1.0"
 MAX_SHOWN = 80
+# Of a text that is to be shown; credentials may fill more than MAX_SHOWN.
+_MAX_READ = 1024
 
 
 class RtspError(CameraError):
@@ -101,8 +103,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 def shown(text: str) -> str:
     """Text of the camera as it may stand in an error: one line, short, without credentials."""
+    cut = len(text) > _MAX_READ
+    if cut:
+        # What would end in a user part beyond the cut ends in one at the cut.
+        text = text[:_MAX_READ] + "@"
     clean = _CONTROL.sub(" ", redact(text)).strip()
-    return clean if len(clean) <= MAX_SHOWN else clean[: MAX_SHOWN - 1] + "…"
+    return clean[: MAX_SHOWN - 1] + "…" if cut or len(clean) > MAX_SHOWN else clean
 
 
 def _serialize(start: str, headers: Headers, body: bytes) -> bytes:

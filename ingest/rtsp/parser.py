@@ -221,7 +221,7 @@ class RtspParser:
     def _lose_step(self, position: int) -> None:
         """What is at `position` begins no message."""
         if not self._in_step:
-            raise _no_rtsp(bytes(self._buffer[position : position + 40]).decode("ascii", "replace"))
+            raise _no_rtsp(bytes(self._buffer[position:]).decode("ascii", "replace"))
         self._lost = True
         self._quirks.note(JUNK_BETWEEN_MESSAGES)
         self._passed(1)
@@ -263,7 +263,7 @@ class RtspParser:
 
 def _no_rtsp(start: str) -> RtspError:
     return RtspError(
-        f"what listens at the camera's address does not speak RTSP, it says {shown(start[:40])!r}; "
+        f"what listens at the camera's address does not speak RTSP, it says {shown(start)!r}; "
         "check host and port"
     )
 

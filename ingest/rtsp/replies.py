@@ -55,7 +55,7 @@ def redirect(said: str, headers: Headers) -> RtspError:
     location = headers.get("Location")
     if not location:
         return RtspError(f"{said}, and does not say where the stream is")
-    return Redirected(f"{said}: the stream is at {shown(location)}", location)
+    return Redirected(f"{said}: the stream is elsewhere", location)
 
 
 def session_header(headers: Headers) -> tuple[str | None, int | None]:

@@ -4,14 +4,19 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from itertools import islice
 from typing import Literal
 
 from ingest.rtsp.control import join_control
 from ingest.rtsp.messages import RtspError, RtspRefusal, shown
 from ingest.rtsp.quirks import BARE_DESCRIPTION, PAYLOAD_TYPE_IN_WORDS, STATIC_TYPE_REMAPPED, Quirks
 
-MAX_SDP_BYTES = 256 << 10
+MAX_SDP_BYTES = 64 << 10
+# Parameter sets of H.265 make the longest lines that are read, some hundred octets; but for SEI in sprop-sei.
+MAX_LINE_CHARACTERS = 16 << 10
 MAX_MEDIA = 64
+# fmtp, of one payload type; the most that is known is 12, of AAC.
+MAX_PARAMETERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class Track:
     "Of the media line; 0 leaves it to SETUP."
 
 
-_RTPMAP = re.compile(r"(\d{1,3})\s+([^/\s]+)(?:/(\d{1,9}))?(?:/(\d{1,3}))?\S*")
+_RTPMAP = re.compile(r"(\d{1,3})\s+([^/\s]+)(?:/(\d{1,9}))?(?:/(\d{1,3}))?")
 _FMTP = re.compile(r"(\d{1,3})\s+(.*)")
 _SIZE = re.compile(r"(?:\d{1,3}\s+)?(\d{1,5})\s*[-,x]\s*(\d{1,5})")
 
@@ -122,7 +127,7 @@ def _media_attribute(media: Media, name: str, text: str, quirks: Quirks) -> None
         media.control = text
     elif name == "sendonly":
         media.sendonly = True
-    elif name == "rtpmap" and (match := _RTPMAP.fullmatch(text)) and int(match[1]) in media.formats:
+    elif name == "rtpmap" and (match := _RTPMAP.match(text)) and int(match[1]) in media.formats:
         number, encoding = int(match[1]), match[2].upper()
         if number in STATIC_FORMATS and encoding != STATIC_FORMATS[number].encoding:
             quirks.note(STATIC_TYPE_REMAPPED)
@@ -133,16 +138,20 @@ def _media_attribute(media: Media, name: str, text: str, quirks: Quirks) -> None
             channels=int(match[4] or 1),
         )
     elif name == "fmtp" and (match := _FMTP.fullmatch(text)) and int(match[1]) in media.formats:
-        pairs = (item.partition("=") for item in match[2].split(";"))
-        added = tuple((key.strip().lower(), value.strip()) for key, _, value in pairs if key.strip())
         item = media.formats[int(match[1])]
-        media.formats[int(match[1])] = replace(item, parameters=item.parameters + added)
+        pairs = (item.partition("=") for item in match[2].split(";"))
+        added = ((key.strip().lower(), value.strip()) for key, _, value in pairs if key.strip())
+        room = MAX_PARAMETERS - len(item.parameters)
+        media.formats[int(match[1])] = replace(item, parameters=(*item.parameters, *islice(added, room)))
     elif name in ("framesize", "x-dimensions") and (match := _SIZE.fullmatch(text)):
         media.framesize = f"{int(match[1])}-{int(match[2])}"
 
 
 def parse_sdp(data: bytes, quirks: Quirks | None = None) -> SessionDescription:
-    """Reads a description; unknown lines are passed over, `v=` and `o=` not missed. Raises RtspError."""
+    """Reads a description; unknown lines and endless ones are passed over, `v=` and `o=` not missed.
+
+    Raises RtspError.
+    """
     quirks = quirks if quirks is not None else Quirks()
     if len(data) > MAX_SDP_BYTES:
         raise RtspError(f"camera describes itself in {len(data)} octets, at most {MAX_SDP_BYTES} are read")
@@ -150,7 +159,7 @@ def parse_sdp(data: bytes, quirks: Quirks | None = None) -> SessionDescription:
     seen = set()
     for line in re.split(r"[\r\n]+", data.decode("utf-8", "replace")):
         kind, equals, value = line.strip().partition("=")
-        if not equals:
+        if not equals or len(value) > MAX_LINE_CHARACTERS:
             continue
         seen.add(kind)
         media = description.media[-1] if description.media else None
@@ -180,6 +189,7 @@ def _tracks(description: SessionDescription, base: str, kind: Literal["video", "
         if media.kind != kind:
             continue
         size = (("framesize", media.framesize),) if media.framesize else ()
+        setup_url = join_control(base, media.control)
         for item in media.formats.values():
             yield Track(
                 kind=kind,
@@ -188,7 +198,7 @@ def _tracks(description: SessionDescription, base: str, kind: Literal["video", "
                 clock_rate=item.clock_rate or (90_000 if kind == "video" else 8000),
                 channels=0 if kind == "video" else item.channels or 1,
                 parameters=item.parameters + size,
-                setup_url=join_control(base, media.control),
+                setup_url=setup_url,
                 address=media.address or description.address,
                 port=media.port,
             )

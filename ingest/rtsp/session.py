@@ -5,10 +5,11 @@
     session.data_to_send()           octets for the camera; look after every call
     session.feed(data, now)          octets from the camera
     session.events()                 what happened: SetUp, Playing, RtpData, RtcpData, Ended
-    session.tick(now)                once a second or more often: deadlines and keep-alive
+    session.tick(now)                once a second, or more often (`keep_alive_s`): deadlines, keep-alive
 
 `now` is in monotonic seconds. Every method raises RtspError when the camera breaks the protocol, refuses or
-does not answer, and ConfigError for credentials that no header can hold; the session is over then.
+does not answer, and ConfigError for credentials that no header can hold; the session is over then, but for
+the events and octets that came before the error.
 """
 
 from collections import deque
@@ -146,6 +147,11 @@ class RtspSession:
     def notes(self) -> tuple[str, ...]:
         """What somebody may want to mend although the camera plays: audio that was left out, and why."""
         return tuple(self._notes)
+
+    @property
+    def keep_alive_s(self) -> float:
+        """Seconds from one keep-alive to the next; `tick` has to come more often than that."""
+        return self._keep_alive.period_s
 
     def start(self, now: float) -> None:
         """Queues the first request."""
@@ -342,11 +348,11 @@ class RtspSession:
             self._login.refused(response, pending.answered, pending.renewals)
         except RtspError:
             audio_only = self._state is State.SETUP and self._setups.done
+            if not audio_only:
+                # Each keep-alive, or the next connection's first request, would be one more wrong password.
+                self._login.stop()
             if self._state not in (State.PLAYING, State.TEARDOWN) and not audio_only:
                 raise
-            if self._state is State.PLAYING:
-                # Each keep-alive would be one more wrong password.
-                self._login.stop()
             _HANDLERS[self._state](self, pending, response, now)
             return
         self._send(pending.request, now, pending.renewals + (pending.answered is not None))

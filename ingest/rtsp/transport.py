@@ -36,7 +36,7 @@ class Unicast:
     client_rtp_port: int
     client_rtcp_port: int
     server: str | None
-    "The `source` parameter; None means the RTSP server itself."
+    "The `source` parameter where it can be true; None means the RTSP server itself."
     server_rtp_port: int | None
     "None when the camera does not say."
     server_rtcp_port: int | None
@@ -95,11 +95,22 @@ def _ports(value: str | None) -> tuple[int, int] | None:
 
 
 def _address(text: str | None) -> str | None:
+    """An address; without zone (RFC 4007 section 11), as the camera's means nothing here."""
+    text = (text or "").strip("[]")
     try:
-        address = ip_address((text or "").strip("[]"))
+        address = ip_address(text)
     except ValueError:
         return None
-    return None if address.is_unspecified else str(address)
+    return None if address.is_unspecified or "%" in text else str(address)
+
+
+def _sender(text: str | None) -> str | None:
+    """An address that packets of a camera can come from."""
+    found = _address(text)
+    if found is None:
+        return None
+    address = ip_address(found)
+    return None if address.is_loopback or address.is_multicast or address.is_reserved else found
 
 
 def _interleaved(
@@ -123,7 +134,7 @@ def _interleaved(
 
 
 def _multicast(agreed_to: dict[str, str], track: Track) -> Multicast:
-    group = _address(agreed_to.get("destination")) or track.address
+    group = _address(agreed_to.get("destination")) or _address(track.address)
     ports = _ports(agreed_to.get("port")) or _ports(agreed_to.get("client_port"))
     if ports is None and track.port:
         ports = (track.port, track.port + 1)
@@ -165,7 +176,7 @@ def agreed(
         server = _ports(agreed_to.get("server_port"))
         if server is None:
             quirks.note(NO_SERVER_PORT)
-        transport = Unicast(*ports, _address(agreed_to.get("source")), *(server or (None, None)))
+        transport = Unicast(*ports, _sender(agreed_to.get("source")), *(server or (None, None)))
     else:
         raise TransportRefused(
             f"camera wants to send by {NAMES[answered]} although {NAMES[kind]} was asked for"

@@ -11,7 +11,7 @@ import base64
 import re
 from dataclasses import dataclass
 
-from ingest.rtsp.messages import Headers, Response, RtspError, TransportRefused, shown
+from ingest.rtsp.messages import Headers, Response, TransportRefused, shown
 
 MAX_REPLY_BYTES = 16 << 10
 
@@ -76,21 +76,23 @@ class TunnelReply:
     def feed(self, data: bytes) -> Response | None:
         """The answer once it is complete: 200, or 401 where a login is wanted.
 
-        Raises TransportRefused for any other, RtspError for what is no HTTP.
+        Raises TransportRefused for any other, and for what is no HTTP.
         """
         self._buffer += data
         if not b"HTTP/1.".startswith(self._buffer[:7]):
             start = shown(self._buffer[:40].decode("ascii", "replace"))
-            raise RtspError(f"camera answers HTTP with {start!r}; check host and port, or do not use `http`")
+            raise TransportRefused(
+                f"camera answers HTTP with {start!r}; check host and port, or do not use `http`"
+            )
         end = _END_OF_HEADERS.search(self._buffer)
         if (end.end() if end else len(self._buffer)) > MAX_REPLY_BYTES:
-            raise RtspError(f"camera sends an HTTP header of more than {MAX_REPLY_BYTES} octets")
+            raise TransportRefused(f"camera sends an HTTP header of more than {MAX_REPLY_BYTES} octets")
         if end is None:
             return None
         first, *lines = self._buffer[: end.start()].decode("utf-8", "replace").split("\n")
         status = _STATUS_LINE.fullmatch(first.strip())
         if status is None:
-            raise RtspError(f"camera answers HTTP with the line {shown(first)!r}")
+            raise TransportRefused(f"camera answers HTTP with the line {shown(first)!r}")
         reason = status[2] or ""
         if status[1] not in ("200", "401"):
             said = shown(f"{status[1]} {reason}")

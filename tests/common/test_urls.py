@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from common.errors import ConfigError
 from common.urls import CameraUrl, parse_camera_url, redact
+from tests.support.growth import assert_linear
 
 
 @pytest.mark.parametrize(
@@ -111,9 +112,98 @@ def test_repr_holds_no_login() -> None:
             "no stream at rtsp://cam/user=***_password=***_channel=1_stream=0.sdp; check",
         ),
         ("rtsp://cam/live?channel=1&Token=a.b-c&x=2", "rtsp://cam/live?channel=1&Token=***&x=2"),
-        ("'http://cam/a.flv?user=me&pwd='", "'http://cam/a.flv?user=***&pwd=***'"),
+        ("'http://cam/a.flv?user=me&pwd='", "'http://cam/a.flv?user=***&pwd=***"),
+        (
+            "rtsp://cam/user=admin&password=a/b&channel=1&stream=0.sdp?real_stream",
+            "rtsp://cam/user=***&password=***&channel=1&stream=0.sdp?real_stream",
+        ),
+        (
+            "rtsp://cam/user=admin_password=a_x=b_channel=1_stream=0.sdp",
+            "rtsp://cam/user=***_password=***_channel=1_stream=0.sdp",
+        ),
+        ("rtsp://cam:554/a?b=1, see http://cam/c", "rtsp://cam:554/a?b=1, see http://cam/c"),
+        ("rtsp://u:p w@cam/a http://x:y z@b", "rtsp://cam/a http://b"),
+        ("rtsp://u:x://y@cam/a", "rtsp://cam/a"),
+        ("rtsp:\\\\u:p@cam", "rtsp:\\\\cam"),
+        ("> Authorization: Basic dTpw\n> CSeq: 1", "> Authorization: ***\n> CSeq: 1"),
+        ("a=1 map=2 up=3", "a=1 map=2 up=3"),
         ("rtsp://cam/monkey=1", "rtsp://cam/monkey=1"),
     ],
 )
 def test_redact(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@given(
+    st.text(alphabet=" '\"<>/?#:@\\;&=_p1%", max_size=12),
+    st.text(alphabet=" '\"<>/?#:@\\;&=_p1%", max_size=12),
+)
+def test_no_password_that_works_is_shown(before: str, after: str) -> None:
+    url = f"rtsp://admin:{before}SECRET{after}@cam/a"
+    try:
+        password = parse_camera_url(url).password
+    except ConfigError:
+        return
+    if password is not None and "SECRET" in password:
+        assert "SECRET" not in redact(f"open {url}, then http://cam/")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("user", "username", "usr", "loginuse", "u"),
+        *(
+            "password",
+            "passwd",
+            "pass",
+            "pwd",
+            "psw",
+            "pw",
+            "loginpas",
+            "userpwd",
+            "passcode",
+            "p",
+            "Password1",
+        ),
+        *("token", "access_token", "jwt", "sid", "session", "auth", "secret", "key", "apikey", "api_key"),
+        *("signature", "sig", "X-Amz-Signature", "X-Amz-Credential"),
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["SECRET", "SEC/RET", "SEC?RET", "SEC'RET", 'SEC"RET', "SE_x=CRET", "<SEC>RET"]
+)
+def test_values_of_secret_parameters(name: str, value: str) -> None:
+    shown = redact(f"http://cam/x?{name}={value}&channel=1 is refused")
+    assert shown == f"http://cam/x?{name}=***&channel=1 is refused"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        *(
+            "a",
+            "pas",
+            "a.",
+            "a:",
+            "a=",
+            "=",
+            "@",
+            "a@",
+            "_",
+            "_a",
+            "user",
+            "1",
+            "[",
+            " ",
+            "'",
+            "\\",
+            "/",
+            "\n",
+        ),
+        *("a://", "a:/@", "a:/ ", "rtsp://u:p@", "rtsp://u:p ", "rtsp://u ", "key=_a", "key=", "key=&", "p1"),
+        *("user=_user", "authorization", "authorization: ", "authorization :"),
+    ],
+)
+def test_redact_takes_time_in_proportion(piece: str) -> None:
+    assert_linear(redact, lambda size: piece * (size // len(piece)))
+    assert_linear(redact, lambda size: "rtsp://" + piece * (size // len(piece)))

@@ -10,7 +10,7 @@ class RecordingSink:
         self.calls = []
         self.tracks = ()
         self.via = None
-        self.quirks = ()
+        self.remarks = None
         self.called = asyncio.Event()
 
     @property
@@ -22,8 +22,8 @@ class RecordingSink:
         self.calls.append(call)
         self.called.set()
 
-    def playing(self, tracks, via, quirks=()):
-        self.tracks, self.via, self.quirks = tracks, via, quirks
+    def playing(self, tracks, via, remarks=None):
+        self.tracks, self.via, self.remarks = tracks, via, remarks
         self._note("playing", via)
 
     def frames(self, track, frames):

@@ -21,6 +21,7 @@ WELL = RenditionReport(
     reordered_packets=0,
     damaged=0,
     malformed=0,
+    source_restarts=0,
     jitter_s=0.004,
     clock_offset_s=-0.2,
     clock_drift_ppm=20.0,
@@ -111,7 +112,14 @@ def test_sound_network_and_clock(changes, words):
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        ("camera refuses the user name or password (401 to Digest); check its URL", "password in `url`.*%40"),
+        (
+            "camera refuses the user name or password (401 to Digest); check its URL",
+            "password in `url`.*%40.*after 5 minutes only",
+        ),
+        (
+            "camera is connected but sent no video for 10 s, only 9 packets without a payload",
+            "Restart the camera, and update its firmware",
+        ),
         ("camera at h wants another login (HTTP 401)", "password in `url`"),
         ("camera answers DESCRIBE with 403 Forbidden: the user may not watch", "right to watch"),
         ("camera answers DESCRIBE with 404 Not Found: it has no stream at rtsp://h/x", "path in `url`"),

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from common.clock import SystemClock
-from common.errors import CameraError, CameraRefusal
+from common.errors import CameraError, CameraRefusal, LoginRefused
 from common.h264 import split_annex_b
 from common.urls import parse_camera_url
 from ingest import av_reader
@@ -460,7 +460,7 @@ async def test_lost_ts_packets(server, clips):
 @pytest.mark.parametrize(
     ("path", "kind", "words"),
     [
-        ("private/h264.ts", CameraRefusal, "wants another login (HTTP 401)"),
+        ("private/h264.ts", LoginRefused, "wants another login (HTTP 401)"),
         ("403", CameraRefusal, "forbids this (HTTP 403)"),
         ("404", CameraRefusal, "has nothing at this path (HTTP 404)"),
         ("410", CameraRefusal, "refuses the request"),

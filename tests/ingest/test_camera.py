@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from common.errors import CameraError, CameraRefusal, LocalError
+from common.errors import CameraError, CameraRefusal, LocalError, LoginRefused
 from ingest.camera import TRANSITIONS, Camera, Hooks
 from ingest.output import Output
 from ingest.playback import Timing
@@ -121,6 +121,44 @@ async def test_a_refusal_is_tried_again_at_the_ceiling():
                 await alive.clock.advance(1)
         assert alive.camera.state == "live"
     assert alive.states == ["connecting", "failed"] * 2 + ["connecting", "live", "idle"]
+
+
+WRONG_PASSWORD = Fail(LoginRefused("camera refuses the password"))
+
+
+async def test_a_refused_login_is_not_tried_again_for_five_minutes():
+    async with life([WRONG_PASSWORD], [WRONG_PASSWORD], GOOD) as alive:
+        for attempt in (1, 2):
+            assert alive.camera.state == "failed"
+            assert "refuses the password; tried again in 5 minutes," in alive.camera.error
+            assert "at once when the configuration changes" in alive.camera.error
+            await alive.clock.advance(299.8)
+            assert alive.source.attempts == attempt
+            await alive.clock.advance(0.3)
+        assert alive.camera.state == "live"
+
+
+async def test_a_refused_login_stays_refused_over_releases(caplog):
+    async with life([WRONG_PASSWORD], GOOD, on_demand=True) as alive:
+        for _ in range(5):
+            alive.camera.demand(True)
+            await settle()
+            assert (alive.camera.state, alive.source.attempts) == ("failed", 1)
+            assert "tried again in 5 minutes" in alive.camera.error
+            await alive.clock.advance(50)
+            alive.camera.demand(False)
+            await alive.until("idle")
+        alive.camera.demand(True)
+        await alive.clock.advance(49)
+        assert (alive.camera.state, alive.source.attempts) == ("failed", 1)
+        await alive.clock.advance(2)
+        assert (alive.camera.state, alive.source.attempts) == ("live", 2)
+        assert caplog.text.count("refuses the password") == 1
+        alive.camera.demand(False)
+        await alive.until("idle")
+        alive.camera.demand(True)
+        await settle()
+        assert alive.camera.state == "live"
 
 
 async def test_backoff_doubles_to_its_ceiling_and_starts_anew_after_stable_play():
@@ -344,6 +382,30 @@ async def test_a_long_outage_is_told_once(caplog):
     assert len(alive.history) > 10
 
 
+@pytest.mark.parametrize(
+    ("via", "expected"),
+    [
+        (
+            "FLV over HTTP",
+            ["7 packets unreadable, 1 frames damaged", "2 packets unreadable, 0 frames damaged"],
+        ),
+        ("RTSP over TCP", []),  # told by rtsp_play.py
+    ],
+)
+async def test_faults_are_told_once_a_second(caplog, via, expected):
+    async with life([Play(via=via), Hang()]) as alive:
+        track = alive.source.stage.video
+        for _ in range(7):
+            track.malformed += 1
+            await alive.clock.advance(0.1)
+        track.damaged = 1
+        await alive.clock.advance(1)
+        track.malformed += 2
+        await alive.clock.advance(3)
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == [f"! camera cam: {text}" for text in expected]
+
+
 def test_every_state_can_be_left_and_ends_idle():
     assert all("idle" in after for state, after in TRANSITIONS.items() if state != "idle")
     assert {state for after in TRANSITIONS.values() for state in after} == set(TRANSITIONS)
@@ -351,7 +413,7 @@ def test_every_state_can_be_left_and_ends_idle():
 
 async def test_an_impossible_move_names_what_is_allowed():
     camera = Life().camera
-    with pytest.raises(AssertionError, match="from idle to connecting, not to live"):
+    with pytest.raises(AssertionError, match="from idle to connecting, failed, not to live"):
         camera._set("live", None)
 
 

@@ -98,6 +98,19 @@ async def test_what_speaks_first_is_no_camera():
         await connection.close()
 
 
+async def test_what_comes_with_the_end_counts():
+    *before, play = until_playing()
+    teardown = b"TEARDOWN * RTSP/1.0\r\nCSeq: 77\r\n\r\n"
+    script = [*before, Send(play.data + RTP + teardown), Read()]
+    events = []
+    async with faulty_camera(script) as camera, connected(camera.url, events.append) as connection:
+        assert "camera ended the session by TEARDOWN" in str(await failure(connection))
+        assert [type(event) for event in events][-2:] == [Playing, RtpData]
+        async with asyncio.timeout(5):
+            while not camera.requests[-1].startswith("RTSP/1.0 200 OK\r\nCSeq: 77"):
+                await asyncio.sleep(0.01)
+
+
 async def test_what_the_reader_raises_comes_out():
     fault = ValueError("sink")
 

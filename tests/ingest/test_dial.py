@@ -5,15 +5,17 @@ import base64
 import contextlib
 import socket
 import ssl
+import threading
 
 import pytest
 
 from common.clock import SystemClock
 from common.errors import CameraError, CameraRefusal
-from common.urls import parse_camera_url
+from common.urls import CameraUrl, parse_camera_url
 from ingest import dial as module
-from ingest.dial import connect, tls_context
-from ingest.rtsp.messages import RtspError, TransportRefused
+from ingest import tcp
+from ingest.dial import Unreachable, connect, tls_context
+from ingest.rtsp.messages import TransportRefused
 from tests.support.certificates import self_signed
 from tests.support.faulty_camera import Close, Hang, Send, faulty_camera
 
@@ -21,21 +23,51 @@ from .dialling import connected, failure
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "kind", "words"),
     [
-        ("rtsp://127.0.0.1:{port}/", "camera at 127.0.0.1:{port} refuses connections; check the port"),
-        ("rtsp://[::1]:{port}/", "camera at [::1]:{port} refuses connections; check the port"),
-        ("rtsp://no-such-name.invalid:{port}/", "camera at no-such-name.invalid:{port} cannot be reached"),
+        ("rtsp://127.0.0.1:{port}/", Unreachable, "camera at 127.0.0.1:{port} refuses connections; check"),
+        ("rtsp://[::1]:{port}/", Unreachable, "camera at [::1]:{port} refuses connections; check the port"),
+        ("rtsp://no-name.invalid:{port}/", CameraError, "camera at no-name.invalid:{port} cannot be reached"),
     ],
 )
-async def test_unreachable(url, words):
+async def test_unreachable(url, kind, words):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(CameraError) as caught:
         await connect(parse_camera_url(url.format(port=port)), SystemClock())
     assert words.format(port=port) in str(caught.value)
-    assert not isinstance(caught.value, CameraRefusal)
+    assert type(caught.value) is kind
+
+
+def dialled(host):
+    return CameraUrl("rtsp", host, 554, f"rtsp://{host}/")
+
+
+@pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".local"])
+async def test_what_is_no_host_name(name):
+    for over_http in (False, True):
+        with pytest.raises(CameraRefusal, match=f"'{name[:9]}.*is no host name"):
+            await connect(dialled(name), SystemClock(), over_http=over_http)
+
+
+async def test_name_servers_that_do_not_answer(monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_DEADLINE_S", 0.1)
+    monkeypatch.setattr(tcp.socket, "getaddrinfo", lambda *args, **options: threading.Event().wait())
+    with pytest.raises(
+        CameraError, match=r"cam\.example is not resolved within 0\.1 s; check the name servers"
+    ):
+        await connect(dialled("cam.example"), SystemClock())
+
+
+async def test_a_camera_without_power(monkeypatch):
+    async def connect_first(addresses):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(module, "CONNECT_DEADLINE_S", 0.1)
+    monkeypatch.setattr(module, "connect_first", connect_first)
+    with pytest.raises(Unreachable, match=r"192\.0\.2\.1:554 does not answer within 0\.1 s; .*power"):
+        await connect(dialled("192.0.2.1"), SystemClock())
 
 
 @contextlib.asynccontextmanager
@@ -122,15 +154,11 @@ async def test_a_certificate_of_another_host(tmp_path):
             await answer_over_tls(camera, context)
 
 
-async def test_old_ciphers_do_only_without_verification(tmp_path):
+async def test_old_ciphers_do_without_verification(tmp_path):
     files = self_signed(tmp_path)
-    verifying = tls_context(verify=True)
-    verifying.load_verify_locations(files.certificate)
     old = {"maximum": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0"}
     async with tls_camera(files, **old) as camera:
         await answer_over_tls(camera, tls_context(verify=False))
-        with pytest.raises(CameraError):
-            await answer_over_tls(camera, verifying)
 
 
 async def test_tls_1_1_is_too_old():
@@ -151,6 +179,15 @@ async def test_plain_rtsp_where_tls_is_expected():
             async with connected(camera.url.replace("rtsp", "rtsps", 1), tls=tls_context(verify=False)):
                 pass
         assert not isinstance(caught.value, CameraRefusal)
+
+
+async def test_tls_that_is_not_answered(monkeypatch):
+    monkeypatch.setattr(module, "CONNECT_DEADLINE_S", 0.2)
+    words = r"takes connections but starts no TLS within 0\.2 s; it may not speak TLS on that port"
+    async with faulty_camera([Hang()]) as camera:
+        with pytest.raises(Unreachable, match=words):
+            async with connected(camera.url.replace("rtsp", "rtsps", 1), tls=tls_context(verify=False)):
+                pass
 
 
 # HTTP
@@ -217,9 +254,10 @@ async def test_rtsp_over_http():
     ("answer", "kind", "words"),
     [
         (b"HTTP/1.0 404 Not Found\r\n\r\n", TransportRefused, "404"),
+        (b"\x00\x01\x02\x03\x04\x05\x06\x07", TransportRefused, "answers HTTP with"),
         (UNAUTHORIZED, CameraRefusal, "refuses the user name or password"),
         (UNAUTHORIZED.replace(b'"n"', b'"n", stale=true'), CameraRefusal, "refuses the user name"),
-        (b"RTSP/1.0 400 Bad Request\r\n\r\n", RtspError, "RTSP/1.0 400"),
+        (b"RTSP/1.0 400 Bad Request\r\n\r\n", TransportRefused, "RTSP/1.0 400"),
     ],
 )
 async def test_http_refused(answer, kind, words):
@@ -254,21 +292,20 @@ async def test_http_closed_at_once():
 async def test_http_unanswered(monkeypatch):
     monkeypatch.setattr(module, "CONNECT_DEADLINE_S", 0.1)
     async with http_camera(b"") as camera:
-        with pytest.raises(CameraError, match=r"does not answer within 0\.1 s"):
+        with pytest.raises(TransportRefused, match=r"leaves RTSP over HTTP unanswered for 0\.1 s"):
             await connect(parse_camera_url(f"rtsp://127.0.0.1:{camera.port}/"), SystemClock(), over_http=True)
 
 
-@pytest.mark.parametrize(("tls", "port"), [(False, 80), (True, 443)])
-async def test_http_has_its_own_ports(monkeypatch, tls, port):
+@pytest.mark.parametrize(("scheme", "port"), [("rtsp", 80), ("rtsps", 443)])
+async def test_http_has_its_own_ports(monkeypatch, scheme, port):
     asked = []
 
-    async def dial(protocol, host, port, context):
+    async def resolve(host, port):
         asked.append(port)
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(module, "_dial", dial)
-    context = tls_context(verify=False) if tls else None
-    for text in ("rtsp://h/", "rtsp://h:8554/"):
-        with pytest.raises(CameraError):
-            await connect(parse_camera_url(text), SystemClock(), tls=context, over_http=True)
+    monkeypatch.setattr(module, "resolve", resolve)
+    for text in (f"{scheme}://h/", f"{scheme}://h:8554/"):
+        with pytest.raises(Unreachable):
+            await connect(parse_camera_url(text), SystemClock(), over_http=True)
     assert asked == [port, 8554]

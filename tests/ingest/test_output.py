@@ -73,6 +73,15 @@ def test_new_source_without_reconnection():
     assert [unit.timestamp for unit in units] == [7200, 10_800]
 
 
+def test_restarts_are_counted_over_connections_and_tracks():
+    output = connected(ScriptedTrack(), audio_track())
+    output.playing(0).restarted()
+    output.playing(1).restarted()
+    output.connected((ScriptedTrack(),))
+    output.playing(0).restarted()
+    assert output.restarts == 3
+
+
 def test_faults_are_counted_over_connections_and_tracks():
     video, audio = ScriptedTrack(lost=3, damaged=1), audio_track()
     output = connected(video, audio)
@@ -93,6 +102,13 @@ def test_parameters_are_known_until_there_are_others():
     output.connected((ScriptedTrack(parameters=other),))
     output.video.units([frame(0, keyframe=True)], 0)
     assert output.video.parameters == other
+
+
+def test_what_was_known_of_another_codec_is_forgotten():
+    output = connected()
+    output.video.units([frame(0, keyframe=True)], 0)
+    output.connected((ScriptedTrack(codec="H265", parameters=None),))
+    assert output.video.parameters is None
 
 
 def test_audio_and_video_are_on_one_clock_of_the_camera():

@@ -43,6 +43,7 @@ REPORT = RenditionReport(
     reordered_packets=2,
     damaged=1,
     malformed=0,
+    source_restarts=0,
     jitter_s=0.0031,
     clock_offset_s=-1.25,
     clock_drift_ppm=12.4,

@@ -77,6 +77,17 @@ def test_a_timestamp_that_wraps_is_no_jitter():
     assert reception.jitter_s == pytest.approx(0)
 
 
+def test_a_packet_that_waited_says_nothing_of_jitter():
+    reception = Reception(90_000, 1, "c")
+    reception.packet(7, 0, 0, 0.0)
+    reception.packet(7, 2, 3600, 0.140, timed=False)
+    reception.packet(7, 3, 7200, 0.140, timed=False)
+    reception.packet(7, 4, 10_800, 0.140)
+    assert reception.jitter_s == 0
+    reception.packet(7, 5, 14_400, 0.190)
+    assert reception.jitter_s == pytest.approx(0.010 / 16)
+
+
 def test_the_packets_of_a_picture_may_take_their_time():
     reception = Reception(90_000, 1, "c")
     for sequence in range(10):

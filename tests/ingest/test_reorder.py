@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from common.rtp import HEADER_SIZE, RtpPacket, serialize_rtp
 from common.units import sequence_delta
 from ingest.reorder import MAX_HELD, MAX_HOLD_S, RESTART_AFTER_S, ReorderBuffer
+from tests.support.growth import assert_linear
 
 
 def packet(sequence, ssrc=7, payload_type=96):
@@ -160,3 +161,22 @@ def test_order_never_goes_back_within_one_source():
         out += sequences(buffer.poll(now))
         out += push(buffer, int(now * 1000) + rng.randint(-150, 0) & 0xFFFF, at=now)
     assert all(sequence_delta(after, before) > 0 for before, after in pairwise(out))
+
+
+def test_time_in_proportion_to_what_is_lost():
+    def receive(packets):
+        buffer = ReorderBuffer(96)
+        out = buffer.push(packets, 0.0)
+        out += buffer.poll(MAX_HOLD_S)
+        assert out == packets
+
+    assert_linear(receive, lambda size: [packet(number) for number in range(0, size // 4, 2)])
+
+
+def test_wide_gaps_in_front_of_few_and_of_many():
+    for held in (1, 16, 17, 500):
+        buffer = ReorderBuffer(96)
+        first = [65_000, 65_000 + 2000, 65_000 + 2000 + 2 * held]
+        numbers = [*first[:1], *range(first[1], first[2], 2)]
+        assert push(buffer, *numbers) == first[:1]
+        assert sequences(buffer.poll(MAX_HOLD_S)) == [number & 0xFFFF for number in numbers[1:]]

@@ -23,6 +23,7 @@ async def test_everything_that_is_measured():
     async with life([Play(audio=True, keyframe=False, quirks=("no-options",)), Hang()]) as alive:
         stage = alive.source.stage
         stage.video.lost, stage.video.reordered, stage.audio.malformed = 3, 2, 1
+        stage.sink.restarted(1)
         await alive.clock.advance(0.5)
         stage.sender_report()
         for index in range(300):
@@ -44,6 +45,7 @@ async def test_everything_that_is_measured():
         assert audio.bitrate == pytest.approx(160 * 8 * 25, rel=0.05)
         assert (report.access_units, report.lost_packets, report.reordered_packets) == (300, 3, 2)
         assert (report.malformed, report.damaged, report.reconnects) == (1, 0, 0)
+        assert report.source_restarts == 1
         assert (report.jitter_s, report.clock_offset_s, report.clock_jumps) == (0.002, pytest.approx(0), 0)
         assert report.last_access_unit_age_s == pytest.approx(0.04)
         assert (report.error, report.advice) == (None, ())
@@ -73,6 +75,25 @@ async def test_the_stream_may_say_that_it_has_no_b_frames():
 async def test_advice_is_part_of_it():
     async with life([Fail(type(LOST.error)("camera refuses the password (401)"))]) as alive:
         assert "in `sub`" in reported(alive, "sub").advice[0]
+
+
+async def test_remarks_about_the_connection_are_part_of_the_advice():
+    note = "audio is left out: nobody reads G726-32"
+    async with life([Play(notes=(note,)), LOST], [Hang()]) as alive:
+        assert note not in reported(alive).advice
+    async with life([Play(notes=(note,)), Hang()]) as alive:
+        assert reported(alive).advice == (note,)
+
+
+async def test_a_camera_that_changed_its_codec_has_nothing_of_the_old_one():
+    async with life([Play(), LOST], [Hang()]) as alive:
+        assert reported(alive).video.profile == "High"
+        await alive.clock.advance(1)
+        stage = alive.source.stage
+        stage.video.codec, stage.video.parameters = "H265", None
+        stage.play(Play())
+        video = reported(alive).video
+        assert (video.codec, video.profile, video.profile_level_id, video.width) == ("H265", *[None] * 3)
 
 
 async def test_a_smart_codec_is_noticed():

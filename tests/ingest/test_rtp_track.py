@@ -15,7 +15,7 @@ from common.rtp import (
     serialize_rtp,
 )
 from ingest.reorder import MAX_HOLD_S, ReorderBuffer
-from ingest.rtp_track import RtpTrack
+from ingest.rtp_track import MAX_RESTARTS, RtpTrack
 from ingest.rtsp.sdp import Track
 
 from .codecs.test_h264 import IDR, PPS, SLICE, SPS
@@ -112,6 +112,50 @@ def test_a_new_source_is_told_between_its_frames_and_the_old():
     assert track.damaged == damaged
 
 
+def test_a_source_that_changes_all_the_time_ends_the_connection():
+    """Two senders on one port, both of whose streams begin anew with each packet of the other."""
+    track, sink = made()
+    for sequence in range(MAX_RESTARTS):
+        feed(track, packet(sequence, IDR, ssrc=8 + sequence % 2), at_s=sequence / 10)
+    with pytest.raises(CameraError, match=r"began anew 20 times within 10 s.*two senders"):
+        feed(track, packet(sequence, IDR, ssrc=7), at_s=2.0)
+    assert [call[0] for call in sink.calls].count("restarted") == MAX_RESTARTS - 1
+
+
+def test_a_source_that_changes_now_and_then_goes_on():
+    track, sink = made()
+    for index in range(200):
+        feed(track, packet(index, IDR, ssrc=8 + index % 2), at_s=float(index))
+    assert [call[0] for call in sink.calls].count("restarted") == 199
+
+
+@pytest.mark.parametrize(
+    ("useless", "why"),
+    [
+        (lambda number: b"\0" * 40, "that cannot be read as RTP"),
+        (lambda number: packet(number, b"xx", payload_type=110), "of payload type 110 (its SDP says 96)"),
+        (lambda number: packet(number, b"x", payload_type=0, ssrc=8), "of payload type 0 (its SDP says 96)"),
+        (lambda number: packet(1, SLICE), "whose sequence number came before"),
+        (lambda number: packet(number, b""), "without a payload"),
+    ],
+)
+def test_only_packets_with_something_for_the_depacketizer_are_of_use(useless, why):
+    track, _ = made()
+    assert track.passed_over is None
+    feed(track, packet(1, SLICE), at_s=1.0)
+    for number in (2, 3):
+        feed(track, useless(number), at_s=2.0)
+    assert (track.last_packet_at, track.passed_over) == (1.0, f"2 packets {why}")
+    feed(track, packet(4, SLICE), at_s=3.0)
+    assert (track.last_packet_at, track.passed_over) == (3.0, None)
+
+
+def test_packets_that_come_twice_are_counted():
+    track, _ = made()
+    feed(track, packet(1, IDR), packet(1, IDR), packet(2, SLICE), packet(1, IDR))
+    assert (track.dropped, track.lost) == (2, 0)
+
+
 def test_reordering():
     track, sink = made(reorder=ReorderBuffer(96))
     feed(track, packet(1, IDR), packet(3, SLICE), at_s=1.0)
@@ -122,6 +166,19 @@ def test_reordering():
     track.poll(1.04 + MAX_HOLD_S, 0)
     assert (track.deadline, track.lost) == (None, 1)
     assert len(pictures(sink)) == 3
+
+
+def test_what_waits_for_a_lost_packet_is_no_jitter():
+    """Every tenth packet is lost: what follows it is given free 100 ms later, and none came late."""
+    track, _ = made(reorder=ReorderBuffer(96))
+    for index in range(500):
+        now = index * 0.04
+        if track.deadline is not None and track.deadline <= now:
+            track.poll(track.deadline, 0)
+        if index % 10 != 5:
+            feed(track, packet(index, SLICE), at_s=now)
+    assert track.lost == 50
+    assert track.jitter_s < 0.001
 
 
 def test_without_reordering_there_is_nothing_to_wait_for():

@@ -7,11 +7,20 @@ import socket
 
 import pytest
 
+from common import urls
 from common.clock import SystemClock
 from common.errors import CameraError, CameraRefusal
-from common.rtp import ReceiverReport, RtpPacket, SenderReport, parse_rtcp, serialize_rtcp, serialize_rtp
+from common.rtp import (
+    Goodbye,
+    ReceiverReport,
+    RtpPacket,
+    SenderReport,
+    parse_rtcp,
+    serialize_rtcp,
+    serialize_rtp,
+)
 from common.urls import parse_camera_url
-from ingest import rtsp_play
+from ingest import dial, rtsp_play, rtsp_source
 from ingest.rtsp.messages import RtspError, TransportRefused
 from ingest.rtsp_play import Silent
 from ingest.rtsp_source import MAX_REDIRECTS, RtspOptions, RtspSource
@@ -21,6 +30,7 @@ from tests.support.faulty_camera import (
     Close,
     Hang,
     Read,
+    Reset,
     Send,
     faulty_camera,
     interleaved,
@@ -151,10 +161,38 @@ async def test_what_the_sink_raises_ends_it():
     def refuse(*_):
         raise fault
 
-    script = [*until_playing(), VIDEO, Hang()]
+    script = [*until_playing(), VIDEO, Read(), reply("200 OK"), Hang()]
     async with faulty_camera(script) as camera, playing(source(camera.url)) as play:
         play.sink.frames = refuse
         assert await play.failure() is fault
+        assert camera.requests[-1].startswith("TEARDOWN")
+
+
+async def test_goodbye_to_a_camera_that_says_goodbye():
+    bye = Send(VIDEO.data + interleaved(1, serialize_rtcp(Goodbye((7,)))))
+    script = [*until_playing(), bye, Read(), reply("200 OK"), Hang()]
+    async with faulty_camera(script) as camera:
+        assert "RTCP BYE" in str(await failure(camera.url))
+        assert camera.requests[-1].startswith("TEARDOWN")
+    async with faulty_camera([*until_playing(), bye, Close()]) as camera:
+        assert "RTCP BYE" in str(await failure(camera.url))
+
+
+async def test_keep_alives_come_in_time_and_remarks_while_it_plays(monkeypatch):
+    # Nothing but the camera's timeout makes it look in time.
+    monkeypatch.setattr(rtsp_play, "TICK_S", 60.0)
+    script = until_playing()
+    script[5] = reply("200 OK", "Session: 1;timeout=1", "Transport: RTP/AVP/TCP;unicast;interleaved=0-1")
+    script += [VIDEO, Read(), reply("400 Bad Request"), Read(), reply("200 OK"), Hang()]
+    async with faulty_camera(script) as camera, playing(source(camera.url)) as play:
+        await play.frames(3)
+        assert (play.sink.remarks.quirks, play.sink.remarks.notes) == ((), ())
+        async with asyncio.timeout(20):
+            while len(camera.requests) < 6:
+                await asyncio.sleep(0.01)
+        methods = [request.split()[0] for request in camera.requests[4:]]
+        assert methods == ["GET_PARAMETER", "OPTIONS"]
+        assert play.sink.remarks.quirks == ("keep-alive-refused",)
 
 
 async def test_the_next_transport_after_a_refusal_and_memory(caplog):
@@ -190,6 +228,75 @@ async def test_every_transport_refused():
     async with faulty_camera(REFUSED_TCP) as camera:
         assert isinstance(await failure(camera.url, "tcp", "udp"), TransportRefused)
         assert camera.connections == 2
+
+
+SILENCE = [Read(), Hang()]
+ON_GET = [
+    *([Read(), Send(answer), Hang()] for answer in (b"\0\1\2\3\4\5\6\7", b"RTSP/1.0 400 Bad\r\n\r\n")),
+    [Read(), Send(b"HTTP/1.0 404 Not Found\r\n\r\n"), Hang()],
+    [Read(), Close()],
+    [Reset()],
+    SILENCE,
+]
+
+
+@pytest.mark.parametrize("on_get", ON_GET)
+async def test_the_next_transport_after_http(monkeypatch, on_get):
+    monkeypatch.setattr(dial, "CONNECT_DEADLINE_S", 0.2 if on_get is SILENCE else 5.0)
+    async with faulty_camera(on_get, [*until_playing(), VIDEO, Hang()]) as camera:
+        async with playing(source(camera.url, "http", "tcp")) as play:
+            await play.frames(3)
+        assert play.sink.via == "RTSP over TCP"
+
+
+@contextlib.contextmanager
+def ports(monkeypatch, rtsp, http):
+    """URLs without port mean these."""
+    monkeypatch.setattr(dial, "HTTP_PORT", http)
+    monkeypatch.setitem(urls.DEFAULT_PORTS, "rtsp", rtsp)
+    yield "rtsp://127.0.0.1/camera"
+
+
+async def test_the_next_transport_has_another_port(monkeypatch, caplog):
+    refuses = free_tcp_port()
+    async with faulty_camera([*until_playing(), VIDEO, Hang()]) as camera:
+        with ports(monkeypatch, rtsp=camera.port, http=refuses) as url:
+            async with playing(source(url, "http", "tcp")) as play:
+                await play.frames(3)
+    async with faulty_camera([Read(), Close()]) as camera:
+        with ports(monkeypatch, rtsp=refuses, http=camera.port) as url:
+            played = source(url, "tcp", "udp", "http")
+            for _ in range(2):
+                async with playing(played) as play:
+                    assert "closes RTSP over HTTP" in str(await play.failure())
+            assert [request.split()[0] for request in camera.requests] == ["GET", "GET"]
+    # Once in an outage.
+    assert caplog.text.count(f"camera at 127.0.0.1:{refuses} refuses connections") == 2
+    assert caplog.text.count("now by http") == 1
+
+
+async def test_no_port_that_takes_connections(monkeypatch):
+    first, second = free_tcp_port(), free_tcp_port()
+    with ports(monkeypatch, rtsp=first, http=second) as url:
+        error = await failure(url, "tcp", "http")
+    assert f"camera at 127.0.0.1:{first} refuses connections" in str(error)
+
+
+async def test_nothing_is_sent_to_the_third_that_a_camera_names(monkeypatch):
+    made = []
+
+    class Receiver(rtsp_play.UdpReceiver):
+        def __init__(self, pair, track, clock, hosts, rtp, rtcp, unheard, *calls):
+            made.append((hosts, sorted(rtp), sorted(rtcp), unheard))
+            super().__init__(pair, track, clock, hosts, rtp, rtcp, unheard, *calls)
+
+    monkeypatch.setattr(rtsp_play, "UdpReceiver", Receiver)
+    setup = reply("200 OK", "Session: 1", "Transport: RTP/AVP;unicast;source=192.0.2.9;server_port=6-7")
+    async with faulty_camera([*until_playing()[:5], setup, Read(), Close()]) as camera:
+        await failure(camera.url, "udp")
+    hosts = {"127.0.0.1", "192.0.2.9"}
+    targets = [[("127.0.0.1", port), ("192.0.2.9", port)] for port in (6, 7)]
+    assert made == [(hosts, *targets, {"192.0.2.9"})]
 
 
 async def test_udp_that_stays_silent(monkeypatch):
@@ -313,9 +420,11 @@ async def test_the_login_does_not_go_elsewhere():
 
 async def test_the_login_does_not_leave_tls():
     played = source("rtsps://u:p@h/", "tcp")
-    assert played._redirected(parse_camera_url("rtsps://h/"), "rtsp://h/x").username is None
+    with pytest.raises(CameraRefusal, match=r"from rtsps:// to rtsp://h:554, which is not encrypted"):
+        played._redirected(parse_camera_url("rtsps://h/"), "rtsp://h/x")
     assert played._redirected(parse_camera_url("rtsps://h/"), "rtsps://h:99/x").username == "u"
-    assert played._redirected(parse_camera_url("rtsps://h/"), "/x").public == "rtsps://h:322/x"
+    assert played._redirected(parse_camera_url("rtsps://h/"), "/x").public == "rtsps://h/x"
+    assert played._redirected(parse_camera_url("rtsps://h:9/"), "/x").public == "rtsps://h:9/x"
     assert source("rtsp://u:p@h/")._redirected(parse_camera_url("rtsp://h/"), "rtsps://h/").username == "u"
 
 
@@ -336,9 +445,36 @@ async def test_redirects_without_end():
     assert camera.connections == MAX_REDIRECTS + 1
 
 
+def redirect_while_playing(location):
+    script = [
+        *until_playing(),
+        Send(VIDEO.data + f"REDIRECT * RTSP/1.0\r\nLocation: {location}\r\n\r\n".encode()),
+    ]
+    return [*script, Hang()]
+
+
+async def test_redirects_without_end_while_it_plays(monkeypatch):
+    async with faulty_camera([]) as camera:
+        camera.scripts = [redirect_while_playing(f"{camera.url}/{number}") for number in range(20)]
+        async with playing(source(camera.url)) as play:
+            assert "more than 5 times" in str(await play.failure())
+        assert camera.connections == MAX_REDIRECTS + 1
+        # The pictures before each were shown.
+        assert len(play.sink.all_frames) == 3 * (MAX_REDIRECTS + 1)
+        # After a long play it is another matter.
+        monkeypatch.setattr(rtsp_source, "STABLE_AFTER_S", 0.0)
+        async with playing(source(camera.url)) as play:
+            await play.frames(3 * (MAX_REDIRECTS + 3))
+
+
 @pytest.mark.parametrize(
     ("location", "kind"),
-    [("nonsense", RtspError), ("http://h/", CameraRefusal), ("rtsp://u:pw@/", RtspError)],
+    [
+        ("nonsense?pw", RtspError),
+        ("http://u:pw@h/pw?pw", CameraRefusal),
+        ("rtsp://u:pw@/", RtspError),
+        ("rtsp://u:pw@a..b/", CameraRefusal),
+    ],
 )
 async def test_redirects_to_nowhere(location, kind):
     async with faulty_camera(redirect(location)) as camera:

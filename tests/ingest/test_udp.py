@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 
 import pytest
@@ -44,7 +45,7 @@ class Camera:
 
 
 @contextlib.contextmanager
-def camera(hosts=("127.0.0.1",), local=LOCAL, pair=None, targets=((), ())):
+def camera(hosts=("127.0.0.1",), local=LOCAL, pair=None, targets=((), ()), unheard=()):
     pair = pair or bind_pair(local)
     sink = RecordingSink()
     track = RtpTrack(AUDIO, 0, sink, own_ssrc=1, cname="c", reorder=ReorderBuffer(8))
@@ -52,7 +53,14 @@ def camera(hosts=("127.0.0.1",), local=LOCAL, pair=None, targets=((), ())):
         sender.bind(local)
         made = Camera(None, pair, sink, sender)
         made.receiver = UdpReceiver(
-            pair, track, SystemClock(), frozenset(hosts), *targets, made.firsts.append, made.errors.append
+            pair,
+            track,
+            SystemClock(),
+            frozenset(hosts),
+            *targets,
+            unheard,
+            made.firsts.append,
+            made.errors.append,
         )
         made.track = track
         made.receiver.start()
@@ -78,6 +86,26 @@ def test_pairs_are_neighbours_with_rtp_even(local):
 def test_no_ports_are_our_own_fault():
     with pytest.raises(LocalError, match=r"192\.0\.2\.77"):
         bind_pairs(("192.0.2.77", 0), 2)
+
+
+@pytest.mark.parametrize(
+    "open_them",
+    [lambda: bind_pair(LOCAL), lambda: join_group(Multicast("239.255.77.1", 5000, 5001, None), LOCAL)],
+)
+def test_no_sockets_are_our_own_fault(monkeypatch, open_them):
+    opened = []
+
+    def limited(*args):
+        if opened:
+            raise OSError(errno.EMFILE, "Too many open files")
+        opened.append(given(*args))
+        return opened[0]
+
+    given = udp.socket.socket
+    monkeypatch.setattr(udp.socket, "socket", limited)
+    with pytest.raises(LocalError, match="gives no sockets for UDP: Too many open files"):
+        open_them()
+    assert opened[0].fileno() == -1
 
 
 @pytest.mark.parametrize(("local", "hosts"), [(LOCAL, {"127.0.0.1"}), (LOCAL_6, {"::1"})])
@@ -173,6 +201,25 @@ async def test_the_way_is_opened():
                 (b"report", it.pair.rtcp.getsockname()),
             ]
     assert parse_rtp(PUNCH).payload == b""
+
+
+async def test_nothing_is_sent_to_where_nothing_came_from():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as named:
+        named.bind(("127.0.0.2", 0))
+        named.setblocking(False)
+        target = [named.getsockname()]
+        hosts = ("127.0.0.1", "127.0.0.2")
+        with camera(hosts, targets=(target, target), unheard=("127.0.0.2",)) as it:
+            it.send(packet(1, b"a"))
+            assert await it.frames(1) == [b"a"]
+            it.receiver.punch()
+            it.receiver.send_rtcp(b"report")
+            with pytest.raises(BlockingIOError):
+                named.recv(100)
+            named.sendto(packet(2, b"b"), it.pair.rtp.getsockname())
+            assert await it.frames(2) == [b"a", b"b"]
+            it.receiver.punch()
+            assert await asyncio.get_running_loop().sock_recv(named, 100) == PUNCH
 
 
 async def test_a_camera_that_listens_nowhere_does_no_harm():

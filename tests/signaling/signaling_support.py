@@ -93,6 +93,7 @@ def camera_report(camera: str, **changes: object) -> CameraReport:
         reordered_packets=0,
         damaged=0,
         malformed=0,
+        source_restarts=0,
         jitter_s=0.001,
         clock_offset_s=0.01,
         clock_drift_ppm=None,

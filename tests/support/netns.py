@@ -58,7 +58,11 @@ def namespace() -> Iterator[Namespace]:
     far = Namespace(name, far_address)
     try:
         _ip("netns", "add", name)
+        # To enter it ip(8) remounts the root, which a chroot without a mount of its own does not allow.
+        _ip("-netns", name, "link")
     except (OSError, subprocess.CalledProcessError) as exc:
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            _ip("netns", "delete", name)
         reason = getattr(exc, "stderr", None) or exc
         pytest.skip(f"no network namespaces here, they need root and CAP_SYS_ADMIN: {reason}")
     try:

@@ -45,12 +45,13 @@ def audio_track() -> ScriptedTrack:
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Says that it plays, and shows a keyframe unless told otherwise."""
+    """Says that it plays, and shows a keyframe unless told otherwise. Implements Remarks."""
 
     audio: bool = False
     keyframe: bool = True
     via: str = "RTSP over TCP"
     quirks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Stage:
         """Says what plays."""
         self.audio = audio_track() if step.audio else None
         tracks = (self.video,) if self.audio is None else (self.video, self.audio)
-        self.sink.playing(tracks, step.via, step.quirks)
+        self.sink.playing(tracks, step.via, step)
         if step.keyframe:
             self.picture(True)
 

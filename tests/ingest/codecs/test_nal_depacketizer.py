@@ -91,3 +91,33 @@ def test_after_the_largest_access_unit_comes_the_next(codec, monkeypatch):
         patient.push(timestamp, False, further + bytes(1000), 0)
     # The picture under way is not over, and what play began in is not counted (of H.265 a part of it is).
     assert patient.damaged in (98, 99)
+
+
+@pytest.mark.parametrize("moves_first", [False, True])
+@pytest.mark.parametrize("marker", [False, True])
+def test_timestamps_that_stand_still(codec, moves_first, marker):
+    """Nothing could play that. It is said before limits of size are met that have another cause."""
+    depacketizer, _, picture, _, _ = codec
+    stuck = depacketizer()
+    if moves_first:
+        stuck.push(6, True, picture, 0)
+    with pytest.raises(DepacketizerError, match="timestamps stand still: 65 pictures came at 7"):
+        for _ in range(nal_depacketizer.MAX_PICTURES + 1):
+            stuck.push(7, marker, picture + bytes(50_000), 0)
+
+
+def test_timestamps_in_whole_seconds(codec):
+    depacketizer, _, picture, _, _ = codec
+    coarse = depacketizer()
+    for second in range(10):
+        for _ in range(30):
+            coarse.push(second, True, picture, 0)
+
+
+def test_many_slices_with_markers_are_one_picture(codec):
+    depacketizer, _, picture, _, _ = codec
+    sliced = depacketizer()
+    for timestamp in range(3):
+        sliced.push(timestamp, True, picture, 0)
+        for _ in range(200):
+            sliced.push(timestamp, True, picture.replace(b"\x9a", b"\x4a"), 0)

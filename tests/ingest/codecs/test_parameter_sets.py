@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import h264, h265
-from ingest.codecs.parameter_sets import H264, H265, MAX_BYTES, ParameterSets
+from ingest.codecs.parameter_sets import (
+    H264,
+    H265,
+    MAX_BYTES,
+    MAX_BYTES_OF_KIND,
+    MAX_SETS,
+    ParameterSets,
+)
 
 SPS = bytes.fromhex("6742c01fda0280bfe5c044000003000400000300c83c60ca80")
 PPS = bytes.fromhex("68ce3c80")
@@ -82,7 +89,7 @@ def test_id_of_an_sps_behind_its_sub_layers(flags, octets):
     numbered = [head + bytes.fromhex(tail) for tail in ("a0", "50", "70")]
     for nal in (*numbered, numbered[0] + b"newer"):
         assert add_265(sets, nal)
-    assert sets.of(h265.NAL_SPS) == (numbered[0] + b"newer", *numbered[1:])
+    assert sets.of(h265.NAL_SPS) == (numbered[0] + b"newer", numbered[2], numbered[1])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,44 @@ def test_broken_of_h265(nal):
     sets = ParameterSets(H265)
     assert not add_265(sets, nal)
     assert sets.nals() == ()
+
+
+def numbered_pps(number, size=4):
+    code = f"{number + 1:b}"
+    bits = f"{'0' * (len(code) - 1)}{code}1".ljust(24, "0")
+    return b"\x68" + int(bits, 2).to_bytes(3, "big") + bytes(size - 4)
+
+
+def test_the_newest_are_kept_where_an_encoder_takes_another_id_each_time():
+    sets = ParameterSets(H264)
+    assert add(sets, SPS)
+    for number in range(256):
+        pps = numbered_pps(number)
+        assert add(sets, pps)
+        assert sets.complete
+        assert sets.of(h264.NAL_PPS)[0] == pps
+        assert {SPS, pps} <= set(sets.nals())
+    assert sets.nals() == (SPS, *map(numbered_pps, range(256 - MAX_SETS, 256)))
+
+
+def test_a_repeated_set_is_new_again():
+    sets = ParameterSets(H264)
+    for number in range(MAX_SETS):
+        add(sets, numbered_pps(number))
+    add(sets, numbered_pps(0))
+    add(sets, numbered_pps(MAX_SETS))
+    assert sets.nals() == tuple(map(numbered_pps, (0, *range(2, MAX_SETS + 1))))
+
+
+def test_octets_are_bounded():
+    sets = ParameterSets(H264)
+    for number in range(256):
+        assert add(sets, numbered_pps(number, MAX_BYTES - number % 2))
+        assert sum(map(len, sets.nals())) <= MAX_BYTES_OF_KIND
+    assert sets.of(h264.NAL_PPS)[-1] == numbered_pps(252, MAX_BYTES)
+    for number in range(252, 256):
+        assert add(sets, numbered_pps(number))
+    assert len(sets.nals()) == 4
 
 
 @given(st.lists(st.binary(min_size=3, max_size=120), max_size=20))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.codecs.sprop import h264_parameter_sets, h265_parameter_sets
+from ingest.codecs.sprop import MAX_SETS, h264_parameter_sets, h265_parameter_sets
 
 SPS = bytes.fromhex("6742c01fda0280bfe5c044000003000400000300c83c60ca80")
 PPS = bytes.fromhex("68ce3c80")
@@ -62,3 +62,8 @@ def test_any_text(text):
     parameters = dict.fromkeys(names, text)
     assert all(nal[0] & 0x1F in (7, 8) for nal in h264_parameter_sets(parameters))
     assert all(nal[0] >> 1 & 0x3F in (32, 33, 34) for nal in h265_parameter_sets(parameters))
+
+
+def test_a_few_of_an_endless_list_are_read():
+    endless = {"sprop-parameter-sets": listed(*[SPS, PPS] * 40_000)}
+    assert h264_parameter_sets(endless) == (SPS, PPS) * (MAX_SETS // 2)

@@ -1,6 +1,7 @@
 """Basic and Digest answers, with the vectors of the RFCs."""
 
 import base64
+import contextlib
 import hashlib
 
 import pytest
@@ -8,8 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import ConfigError
-from ingest.rtsp.auth import Challenge, Credentials, authorization, parse_challenges
+from ingest.rtsp.auth import (
+    MAX_CHALLENGE_CHARACTERS,
+    Challenge,
+    Credentials,
+    authorization,
+    parse_challenges,
+)
 from ingest.rtsp.messages import RtspRefusal
+from tests.support.growth import assert_linear
 
 MUFASA = Credentials("Mufasa", "Circle of Life")
 # RFC 7616 section 3.9.1, and RFC 2069 errata 749 (no qop).
@@ -118,6 +126,28 @@ def test_challenges(name):
 def test_no_usable_challenge(values):
     with pytest.raises(RtspRefusal, match="Basic and Digest"):
         parse_challenges(values)
+
+
+def test_an_endless_challenge_is_refused():
+    challenge = 'Digest realm="r", nonce="n", opaque="'.ljust(MAX_CHALLENGE_CHARACTERS - 1, "o") + '"'
+    assert parse_challenges([challenge]).nonce == "n"
+    with pytest.raises(RtspRefusal, match="4097 characters"):
+        parse_challenges(["Basic", challenge + " "])
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", '"\\', '"', "\\", 'a="\\', 'a="', "a ", "a=", ", ", "Digest ", ",Basic", " "]
+)
+def test_time_in_proportion_to_the_challenge(piece):
+    def parse(value):
+        with contextlib.suppress(RtspRefusal):
+            parse_challenges([value])
+
+    def of_size(size):
+        # As long as it may be, at the most.
+        return 'Digest realm="x",nonce="y",' + piece * (size // 8 // len(piece))
+
+    assert_linear(parse, of_size)
 
 
 def test_repr_hides_credentials():

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from common.errors import LoginRefused
 from common.urls import parse_camera_url
 from ingest.rtsp.auth import Challenge
 from ingest.rtsp.login import Login
@@ -42,8 +43,12 @@ def test_counts_start_again_with_each_nonce_and_client_nonces_differ():
 
 
 def test_no_credentials():
-    with pytest.raises(RtspRefusal, match=r"wants a user name and password for rtsp://10\.0\.0\.9/cam"):
+    with pytest.raises(
+        RtspRefusal, match=r"wants a user name and password for rtsp://10\.0\.0\.9/cam"
+    ) as caught:
         login("rtsp://10.0.0.9/cam").refused(unauthorized("n1"), None, 0)
+    # Nothing was tried that a camera would count.
+    assert not isinstance(caught.value, LoginRefused)
 
 
 def test_options_prove_the_password_only_when_the_camera_asked():
@@ -87,6 +92,7 @@ def test_second_401(name):
         with pytest.raises(RtspError, match="401 to Digest MD5") as caught:
             it.refused(unauthorized(nonce, extra), it.challenge, renewals)
         assert isinstance(caught.value, RtspRefusal) != accepted
+        assert isinstance(caught.value, LoginRefused) != accepted
         assert "p@ss" not in str(caught.value)
 
 

@@ -13,6 +13,7 @@ from ingest.rtsp.messages import (
     serialize_response,
     shown,
 )
+from tests.support.growth import assert_linear
 
 
 def test_headers_compare_without_case():
@@ -47,3 +48,25 @@ def test_no_header_is_smuggled_in(request_):
 def test_shown_is_short_clean_and_without_credentials():
     assert shown("at rtsp://user:pass@host/x\r\n") == "at rtsp://host/x"
     assert len(shown("x" * 1000)) == 80
+    assert shown("x" * 2000) == "x" * 79 + "…"
+
+
+LONG_PASSWORD = "SECRET" * 400
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"at rtsp://user:{LONG_PASSWORD}@host/x", "at rtsp://…"),
+        (f"rtsp://u:{'p' * 960}@a rtsp://admin:{LONG_PASSWORD}@host/x", "rtsp://a rtsp://…"),
+        (f"/x?password={LONG_PASSWORD}&channel=1", "/x?password=***…"),
+        ("rtsp://host/x " + "a" * 2000, "rtsp://host/x " + "a" * 65 + "…"),
+    ],
+)
+def test_a_cut_shows_no_credentials(text, expected):
+    assert shown(text) == expected
+
+
+def test_the_time_to_show_a_text_is_bounded():
+    assert_linear(shown, "a".__mul__)
+    assert_linear(shown, "a://".__mul__)

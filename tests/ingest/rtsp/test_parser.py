@@ -150,6 +150,12 @@ def test_refused_however_it_arrives(name):
         parse([data[i : i + 1] for i in range(len(data))])
 
 
+def test_an_error_shows_no_part_of_a_password():
+    with pytest.raises(RtspError, match=r"it says 'Location: http://10\.0\.0\.9/'") as caught:
+        parse([b"Location: http://admin:%s@10.0.0.9/\r\n" % (b"SECRET" * 10)])
+    assert "SECRET" not in str(caught.value)
+
+
 def test_garbage_is_counted():
     parser = RtspParser()
     parser.feed(OK + b"\xff\xfe\xfd" + OK)

@@ -19,7 +19,7 @@ from ingest.rtsp.replies import cseq, is_success, refusal, session_header
         ("SETUP", 404, RtspRefusal, "check the path"),
         ("PLAY", 461, RtspError, "PLAY with 461 Reason"),
         ("PLAY", 503, RtspError, "close other viewers"),
-        ("PLAY", 307, Redirected, "the stream is at rtsp://h2/x"),
+        ("PLAY", 307, Redirected, "the stream is elsewhere"),
     ],
 )
 def test_refusal(method, status, kind, text):

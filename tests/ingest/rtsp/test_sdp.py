@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from ingest.codecs.registry import problem_with
 from ingest.rtsp.messages import RtspError, RtspRefusal
 from ingest.rtsp.quirks import Quirks
-from ingest.rtsp.sdp import MAX_SDP_BYTES, Track, audio_tracks, parse_sdp, select_tracks
+from ingest.rtsp.sdp import (
+    MAX_LINE_CHARACTERS,
+    MAX_PARAMETERS,
+    MAX_SDP_BYTES,
+    Track,
+    audio_tracks,
+    parse_sdp,
+    select_tracks,
+)
+from tests.support.growth import assert_linear
 
 BASE = "rtsp://10.0.0.9:554/stream"
 AAC = "streamtype=5;mode=AAC-hbr;SizeLength=13;IndexLength=3;IndexDeltaLength=3;config=1190"
@@ -199,6 +208,66 @@ def test_refused(name):
     with pytest.raises(RtspError, match=error) as caught:
         tracks(text)
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "rtpmap:96 H264/90000/",
+        "rtpmap:96 H264/90000/1/x",
+        "rtpmap:96  H264/90000abc",
+        "rtpmap:96 H264/90000 x",
+    ],
+)
+def test_what_follows_the_clock_rate_is_passed_over(attribute):
+    (video,) = tracks(f"m=video 0 RTP/AVP 96\na={attribute}\n")
+    assert (video.encoding, video.clock_rate) == ("H264", 90_000)
+
+
+def test_an_endless_line_is_passed_over():
+    value = "x" * (MAX_LINE_CHARACTERS - len("fmtp:96 a="))
+    for more, parameters in (("", (("a", value),)), ("x", ())):
+        (video,) = tracks(f"{VIDEO}a=fmtp:96 a={value}{more}\n")
+        assert video.parameters == parameters
+
+
+def test_parameters_of_one_format_are_bounded():
+    (video,) = tracks(VIDEO + "a=fmtp:96 a=1;b=2\n" * 1000)
+    assert video.parameters == (("a", "1"), ("b", "2")) * (MAX_PARAMETERS // 2)
+    (video,) = tracks(VIDEO + "a=fmtp:96 " + "a;" * 1000)
+    assert video.parameters == (("a", ""),) * MAX_PARAMETERS
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece", "end"),
+    [
+        ("a=rtpmap:96 ", "a", " b"),
+        ("a=rtpmap:96 ", "/1", " b"),
+        ("a=rtpmap:96", " ", ""),
+        ("a=rtpmap:", "1", " b"),
+        ("a=fmtp:96", " ", "a"),
+        ("a=fmtp:96 ", ";", ""),
+        ("", "a=fmtp:96 a\n", ""),
+        ("", "a=rtpmap:96 a/9\n", ""),
+        ("a=framesize:96", " ", "1"),
+        ("a=framesize:1", " ", "x"),
+        ("a=control:", "rtsp://", ""),
+        ("c=", "1 ", ""),
+        ("m=", "a", ""),
+        ("m=video 0 RTP/AVP ", "1 ", ""),
+    ],
+)
+def test_time_in_proportion_to_the_description(begin, piece, end):
+    def of_size(size):
+        # A line as long as it may be, or many.
+        pieces = size // 2 - len(begin + end) if begin else size
+        return f"{VIDEO}{begin}{piece * (pieces // len(piece))}{end}\n"
+
+    def read(text):
+        with contextlib.suppress(RtspError):
+            tracks(text)
+
+    assert_linear(read, of_size)
 
 
 LINES = st.one_of(

@@ -433,6 +433,13 @@ def test_a_camera_with_a_new_nonce_for_each_request():
     assert camera.session.quirks[0] == "nonce-renewed"
 
 
+def test_a_login_that_is_no_longer_accepted_is_forgotten():
+    camera = Camera(OPTIONS=[challenge("n1")], SETUP=[challenge("n2"), challenge("n3")])
+    with pytest.raises(RtspError, match="no longer accepts"):
+        camera.play()
+    assert camera.session.challenge is None
+
+
 def test_no_second_interruption():
     camera = Camera(options=known())
     camera.session.start(0)
@@ -502,7 +509,7 @@ REFUSED = {
     "403": ({"DESCRIBE": [says("403 Forbidden")]}, "may not watch"),
     "redirect": (
         {"DESCRIBE": [says("302 Found", "Location: rtsp://a:b@10.0.0.7/x")]},
-        "the stream is at rtsp://10.0.0.7/x",
+        "the stream is elsewhere",
     ),
     "gone": ({"DESCRIBE": [says("410 Gone")]}, "is gone; check the path"),
     "redirect to nowhere": ({"DESCRIBE": [says("302 Found")]}, "does not say where the stream is"),

@@ -65,6 +65,13 @@ AGREED = [
         (),
     ),
     ("udp", "RTP/AVP;source=0.0.0.0;server_port=6970-6972", Unicast(*PORTS, None, 6970, 6972), ()),
+    *(
+        ("udp", f"RTP/AVP;source={source};server_port=6-7", Unicast(*PORTS, None, 6, 7), ())
+        for source in (
+            *("127.0.0.1", "239.0.0.1", "255.255.255.255", "::1", "ff02::1", "::ffff:127.0.0.1"),
+            *("fe80::1%eth0", f"[fe80::1%{'é' * 70}]"),
+        )
+    ),
     (
         "udp",
         "RTP/AVP;unicast;source=cam;server_port=0-0",
@@ -88,6 +95,12 @@ AGREED = [
     ),
     ("multicast", "RTP/AVP;multicast", Multicast("239.1.2.3", 8860, 8861, None), ()),
     ("multicast", None, Multicast("239.1.2.3", 8860, 8861, None), ()),
+    (
+        "multicast",
+        "RTP/AVP;multicast;destination=ff02::1%é;source=fe80::1%é",
+        Multicast("239.1.2.3", 8860, 8861, None),
+        (),
+    ),
     ("multicast", "RTP/AVP;multicast;client_port=70-71", Multicast("239.1.2.3", 70, 71, None), ()),
     ("multicast", "RTP/AVP;unicast;server_port=6-7", Unicast(*PORTS, None, 6, 7), ("other-transport",)),
 ]
@@ -98,6 +111,13 @@ def test_agreed(kind, header, transport, names):
     quirks = Quirks()
     assert agreed(header, kind, 0, PORTS, GROUP, {8, 9}, quirks) == transport
     assert quirks.names == names
+
+
+@pytest.mark.parametrize("address", ["ff02::1%é", "somewhere"])
+def test_a_group_of_the_description_that_is_none(address):
+    track = Track("video", "H264", 96, 90_000, 0, (), "rtsp://h/track1", address, 8860)
+    with pytest.raises(TransportRefused, match="does not say where"):
+        agreed("RTP/AVP;multicast", "multicast", 0, None, track, (), Quirks())
 
 
 @pytest.mark.parametrize(
@@ -125,7 +145,11 @@ PARAMETERS = st.one_of(
     st.builds(
         "{}={}".format,
         st.sampled_from(["interleaved", "client_port", "server_port", "port", "destination", "source"]),
-        st.one_of(st.text(max_size=9), st.integers(-1, 70_000), st.sampled_from(["0-1", "::1", "239.0.0.1"])),
+        st.one_of(
+            st.text(max_size=9),
+            st.integers(-1, 70_000),
+            st.sampled_from(["0-1", "::1", "239.0.0.1", "ff02::1%é"]),
+        ),
     ),
 )
 
