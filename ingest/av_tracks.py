@@ -41,6 +41,7 @@ class AvTrack:
 
     lost = reordered = 0
     jitter_s = 0.0
+    passed_over = None
 
     def __init__(self, stream: MediaStream, untimed: bool) -> None:
         context = stream.codec_context

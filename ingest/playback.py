@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from common.access_unit import AccessUnit
 from common.clock import Clock
@@ -39,15 +38,6 @@ class Timing:
     "On demand: after the last subscriber."
     teardown_deadline_s: float = 1.0
     "For a source to leave."
-
-
-@runtime_checkable
-class Explaining(Protocol):
-    """A track that knows what came instead of video (rtp_track.py)."""
-
-    @property
-    def passed_over(self) -> str | None:
-        """In words, since the last packet that was of use; None when nothing came."""
 
 
 class Playback:
@@ -153,8 +143,8 @@ class Playback:
         limit_s = self._patience_s(timing.video_deadline_s)
         if now - video_at >= limit_s:
             error = f"camera is connected but sent no video for {limit_s:g} s"
-            if isinstance(self._video, Explaining) and (came := self._video.passed_over) is not None:
-                error += f", only {came}"
+            if self._video is not None and self._video.passed_over is not None:
+                error += f", only {self._video.passed_over}"
             raise CameraError(error)
         gops_s = 3 * self._output.video.statistics.longest_gop_s
         # Where packets go on without pictures, those after a loss are held back until a keyframe.

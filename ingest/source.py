@@ -36,6 +36,10 @@ class SourceTrack(Protocol):
         """Monotonic seconds."""
 
     @property
+    def passed_over(self) -> str | None:
+        """What came since the last packet that was of use, in words; None when nothing did."""
+
+    @property
     def lost(self) -> int:
         """Packets missing by sequence number."""
 

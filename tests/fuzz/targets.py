@@ -22,7 +22,7 @@ from ingest.rtsp.sdp import parse_sdp, select_tracks
 from ingest.rtsp.session import RtspSession
 from ingest.rtsp.transport import agreed
 from ingest.rtsp.tunnel import TunnelReply
-from ingest.source import SourceTrack
+from ingest.source import Remarks, SourceTrack
 from tests.fuzz import corpus
 from tests.fuzz.engine import Target
 
@@ -33,7 +33,7 @@ MAX_HELD_BYTES = 9 << 20
 class _Sink:
     """Looks at every frame as the bus would."""
 
-    def playing(self, tracks: tuple[SourceTrack, ...], via: str, quirks: tuple[str, ...] = ()) -> None:
+    def playing(self, tracks: tuple[SourceTrack, ...], via: str, remarks: Remarks | None = None) -> None:
         assert tracks and via
 
     def frames(self, track: int, frames: list[Frame]) -> None:

@@ -5,34 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from common.messages import AudioReport, RenditionReport, VideoReport
+from common.messages import AudioReport
 from ingest.advice import ERRORS, advise
-
-VIDEO = VideoReport("H264", "High", "640028", 1920, 1080, 25.0, 4_000_000, 6_000_000, 2.0, 50, False)
-WELL = RenditionReport(
-    name="main",
-    state="live",
-    state_s=60.0,
-    via="RTSP over TCP",
-    video=VIDEO,
-    audio=AudioReport("PCMA", 8000, 1, 64_000),
-    access_units=1500,
-    lost_packets=0,
-    reordered_packets=0,
-    damaged=0,
-    malformed=0,
-    source_restarts=0,
-    jitter_s=0.004,
-    clock_offset_s=-0.2,
-    clock_drift_ppm=20.0,
-    clock_jumps=0,
-    first_frame_s=0.3,
-    last_access_unit_age_s=0.02,
-    reconnects=0,
-    error=None,
-    advice=(),
-    quirks=(),
-)
+from tests.support.reports import VIDEO, WELL
 
 
 @pytest.mark.parametrize(

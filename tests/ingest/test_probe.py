@@ -9,50 +9,30 @@ from dataclasses import replace
 
 import pytest
 
-from common.messages import AudioReport, RenditionReport, VideoReport
+from common.messages import AudioReport
 from common.urls import parse_camera_url
 from ingest import probe
 from tests.support.ports import free_tcp_port
 from tests.support.processes import PROJECT, gst_camera
+from tests.support.reports import VIDEO as WELL_VIDEO
+from tests.support.reports import WELL
 
 PASSWORD = "s@cret/:%"
 LOGIN = "viewer:s%40cret%2F%3A%25@"
 
-VIDEO = VideoReport(
-    codec="H264",
-    profile="High",
-    profile_level_id="640028",
-    width=1920,
-    height=1080,
-    fps=25.04,
-    bitrate=4_012_345,
-    peak_bitrate=5_500_000,
-    gop_s=2.0,
-    gop_frames=50,
-    b_frames=False,
-)
-REPORT = RenditionReport(
-    name="main",
-    state="live",
-    state_s=5.0,
+VIDEO = replace(WELL_VIDEO, fps=25.04, bitrate=4_012_345, peak_bitrate=5_500_000)
+REPORT = replace(
+    WELL,
     via="RTSP over UDP",
     video=VIDEO,
-    audio=AudioReport("PCMA", 8000, 1, 64_000),
     access_units=125,
     lost_packets=3,
     reordered_packets=2,
     damaged=1,
-    malformed=0,
-    source_restarts=0,
     jitter_s=0.0031,
     clock_offset_s=-1.25,
     clock_drift_ppm=12.4,
-    clock_jumps=0,
     first_frame_s=0.415,
-    last_access_unit_age_s=0.01,
-    reconnects=0,
-    error=None,
-    advice=(),
     quirks=("marker on every NAL unit",),
 )
 URL = parse_camera_url("rtsp://viewer:secret@camera/path?token=hush")

@@ -16,7 +16,7 @@ from common.rtp import SenderReport
 from common.urls import parse_camera_url
 from ingest.codecs.frame import Frame
 from ingest.rtsp_source import RtspOptions, RtspSource
-from ingest.source import SourceTrack
+from ingest.source import Remarks, SourceTrack
 from tests.support import mediamtx
 from tests.support.certificates import CertificateFiles, self_signed
 from tests.support.ffmpeg_reference import Recording, Reference, differences
@@ -44,7 +44,7 @@ class Recorder:
         self.tracks: tuple[SourceTrack, ...] = ()
         self.sender_reports = 0
 
-    def playing(self, tracks: tuple[SourceTrack, ...], via: str, quirks: tuple[str, ...] = ()) -> None:
+    def playing(self, tracks: tuple[SourceTrack, ...], via: str, remarks: Remarks | None = None) -> None:
         assert not self.tracks, f"{via}: a second attempt"
         self.tracks = tracks
         for track in tracks:

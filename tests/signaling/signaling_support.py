@@ -12,7 +12,6 @@ import aiohttp
 from common.bus import ControlClient, ipc_endpoint
 from common.messages import (
     Answer,
-    AudioReport,
     CameraReport,
     CandidateRequest,
     CloseRequest,
@@ -22,14 +21,13 @@ from common.messages import (
     Message,
     OfferRequest,
     Refused,
-    RenditionReport,
     SessionEnded,
     SessionEntry,
-    VideoReport,
     WorkerReport,
 )
 from signaling.app import create_app, listen
 from signaling.broker import SETTLING_S, Broker
+from tests.support.reports import WELL
 
 DEADLINE_S = 0.3
 OFFER = (
@@ -68,44 +66,7 @@ class FakeClock:
 
 
 def camera_report(camera: str, **changes: object) -> CameraReport:
-    video = VideoReport(
-        codec="H264",
-        profile="High",
-        profile_level_id="640028",
-        width=1920,
-        height=1080,
-        fps=25.0,
-        bitrate=4_000_000,
-        peak_bitrate=5_000_000,
-        gop_s=2.0,
-        gop_frames=50,
-        b_frames=False,
-    )
-    main = RenditionReport(
-        name="main",
-        state="live",
-        state_s=10.0,
-        via="RTSP over TCP",
-        video=video,
-        audio=AudioReport("OPUS", 48_000, 2, 64_000),
-        access_units=250,
-        lost_packets=0,
-        reordered_packets=0,
-        damaged=0,
-        malformed=0,
-        source_restarts=0,
-        jitter_s=0.001,
-        clock_offset_s=0.01,
-        clock_drift_ppm=None,
-        clock_jumps=0,
-        first_frame_s=0.2,
-        last_access_unit_age_s=0.02,
-        reconnects=0,
-        error=None,
-        advice=(),
-        quirks=(),
-    )
-    return CameraReport(camera, (dataclasses.replace(main, **changes),))  # type: ignore[arg-type]
+    return CameraReport(camera, (dataclasses.replace(WELL, **changes),))  # type: ignore[arg-type]
 
 
 def worker_report(worker: str, cpu: float = 0.0, viewers: int = 0) -> WorkerReport:

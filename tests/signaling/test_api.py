@@ -34,7 +34,7 @@ async def test_cameras(system: System) -> None:
         "fps": 25.0,
         "bitrate": 4_000_000,
         "gop_s": 2.0,
-        "audio": "OPUS",
+        "audio": "PCMA",
         "age": 0.02,
         "viewers": 1,
         "error": None,
@@ -50,7 +50,7 @@ async def test_report(system: System) -> None:
     assert (report["camera"], report["state"], report["viewers"]) == ("front", "live", 0)
     (main,) = report["renditions"]
     assert main["video"]["peak_bitrate"] == 5_000_000
-    assert main["audio"] == {"codec": "OPUS", "clock_rate": 48_000, "channels": 2, "bitrate": 64_000}
+    assert main["audio"] == {"codec": "PCMA", "clock_rate": 8000, "channels": 1, "bitrate": 64_000}
     assert report["events"] == [
         {
             "camera": "front",

@@ -36,6 +36,7 @@ class ScriptedTrack:
     malformed: int = 0
     damaged: int = 0
     jitter_s: float = 0.002
+    passed_over: str | None = None
 
 
 def audio_track() -> ScriptedTrack:
