@@ -13,6 +13,6 @@ def source_of(
     """The source for a URL; whatever is not RTSP goes through PyAV, which is imported only then."""
     if url.scheme in ("rtsp", "rtsps"):
         return RtspSource(url, RtspOptions(transports, verify_tls, audio), clock)
-    from ingest.av_source import AvSource
+    from ingest.pyav.source import AvSource
 
     return AvSource(url, clock, verify_tls, audio)

@@ -11,10 +11,10 @@ from av.video.stream import VideoStream
 from common.aac import split_adts
 from common.errors import CameraRefusal
 from common.units import TIMESTAMP_MODULUS, VIDEO_CLOCK_RATE
-from ingest.av_packets import NalFormat, PacketError, nal_format
 from ingest.codecs.frame import Depacketizer, Frame, VideoParameters
 from ingest.codecs.h264 import H264Depacketizer
 from ingest.codecs.h265 import H265Depacketizer
+from ingest.pyav.packets import NalFormat, PacketError, nal_format
 
 CODECS = {
     "h264": "H264",

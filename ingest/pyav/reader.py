@@ -16,9 +16,9 @@ from av.error import ArgumentError, FFmpegError
 
 from common.clock import Clock
 from common.errors import CameraError, CameraRefusal
-from ingest.av_errors import camera_error
-from ingest.av_tracks import AvTrack, MediaStream, codec_name, select
 from ingest.codecs.frame import Frame
+from ingest.pyav.errors import camera_error
+from ingest.pyav.tracks import AvTrack, MediaStream, codec_name, select
 
 OPEN_DEADLINE_S = 10.0
 READ_DEADLINE_S = 15.0

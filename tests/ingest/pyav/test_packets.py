@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.av_packets import MAX_PARAMETER_SETS, NalFormat, PacketError, nal_format
+from ingest.pyav.packets import MAX_PARAMETER_SETS, NalFormat, PacketError, nal_format
 
 VPS, SPS, PPS = b"\x40\x01vps", b"\x42\x01sps", b"\x44\x01pps"
 

@@ -16,7 +16,7 @@ from common.urls import CameraUrl, redact
 from ingest.source import Sink
 
 if TYPE_CHECKING:
-    from ingest.av_reader import Opening
+    from ingest.pyav.reader import Opening
 
 LEAVE_DEADLINE_S = 0.5
 # From the network, what a camera or streaming server may send and nothing that reads scripts of other
@@ -57,7 +57,7 @@ def _trusted_certificates() -> str | None:
 
 
 def _opening(url: CameraUrl, verify_tls: bool, audio: bool) -> "Opening":
-    from ingest.av_reader import Opening
+    from ingest.pyav.reader import Opening
 
     if url.scheme == "v4l2":
         return Opening(f"device {url.path}", url.path, (), "that it is a camera", device=True)
@@ -93,7 +93,7 @@ def _via(url: CameraUrl, container: str) -> str:
 
 
 class AvSource:
-    """Implements Source: one attempt is one thread that reads (av_reader.py).
+    """Implements Source: one attempt is one thread that reads (reader.py).
 
     `verify_tls` is for https; FFmpeg checks no certificates of rtmps, nor of the segments that a playlist
     names.
@@ -107,7 +107,7 @@ class AvSource:
 
     async def play(self, sink: Sink) -> None:
         """See `ingest.source.Source.play`. A file plays round after round, its time going on."""
-        from ingest.av_reader import AvReader
+        from ingest.pyav.reader import AvReader
 
         loop = asyncio.get_running_loop()
         failed: asyncio.Future[None] = loop.create_future()

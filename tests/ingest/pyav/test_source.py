@@ -22,10 +22,10 @@ from common.clock import SystemClock
 from common.errors import CameraError, CameraRefusal, LoginRefused
 from common.h264 import split_annex_b
 from common.urls import parse_camera_url
-from ingest import av_reader
-from ingest.av_reader import Handover, Pace
-from ingest.av_source import AvSource, ffmpeg_url
 from ingest.codecs.frame import Frame
+from ingest.pyav import reader as av_reader
+from ingest.pyav.reader import Handover, Pace
+from ingest.pyav.source import AvSource, ffmpeg_url
 from tests.support.ports import free_tcp_port
 
 pytestmark = pytest.mark.peers
@@ -623,7 +623,7 @@ async def test_login_is_in_no_error_and_no_log(server):
         "import asyncio, logging, sys, traceback\n"
         "from common.clock import SystemClock\n"
         "from common.urls import parse_camera_url\n"
-        "from ingest.av_source import AvSource\n"
+        "from ingest.pyav.source import AvSource\n"
         "logging.basicConfig(level=1)\n"
         "for url in sys.stdin.read().split():\n"
         "    try:\n"
@@ -648,7 +648,7 @@ async def test_login_is_in_no_error_and_no_log(server):
 
 
 def test_rtsp_needs_no_pyav():
-    program = "import sys, ingest.av_source; sys.exit('av' in sys.modules)"
+    program = "import sys, ingest.pyav.source; sys.exit('av' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 

@@ -1,0 +1,1 @@
+"""Tests of ingest/pyav, one file for each of its files."""
