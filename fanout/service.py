@@ -28,7 +28,7 @@ from fanout.ice_lite import IceSocket
 from fanout.load import LoadMeter
 from fanout.offer import BadOffer, NotAcceptable, parse_offer
 from fanout.pacer import Pacer
-from fanout.stream import CODEC, Stream
+from fanout.stream import Stream, problem_with
 from fanout.viewer import CNAME, Viewer
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Worker:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
             for viewer in list(self._viewers.values()):
-                viewer.check_consent()
+                viewer.check()
                 viewer.report(CNAME)
             self._say_rejected()
             cpu, lag, packets = self._load.take(self._ice.egress.packets)
@@ -136,12 +136,9 @@ class Worker:
                 return Refused("internal", f"a worker takes no {message.TYPE}")
 
     def _offer(self, request: OfferRequest) -> Message:
-        if request.codec not in (None, CODEC):
-            return Refused(
-                "not-acceptable",
-                f"camera {request.camera} sends {request.codec}; only {CODEC} is given to browsers: set the "
-                f"camera to {CODEC}, or name a stream of it that is {CODEC} as its url",
-            )
+        problem = problem_with(request.camera, request.codec)
+        if problem is not None:
+            return Refused("not-acceptable", problem)
         try:
             offer = parse_offer(request.sdp, request.profile_level_id)
         except BadOffer as exc:

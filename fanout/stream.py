@@ -27,6 +27,16 @@ MAX_FRAME_TICKS = VIDEO_CLOCK_RATE // 4
 MAX_CLOCK_STEP = 2 * VIDEO_CLOCK_RATE
 
 
+def problem_with(camera: str, codec: str | None) -> str | None:
+    """Why browsers are not given what a camera sends, None when they are or the codec is not known yet."""
+    if codec in (None, CODEC):
+        return None
+    return (
+        f"camera {camera} sends {codec}; only {CODEC} is given to browsers: set the camera to {CODEC}, or "
+        f"name a stream of it that is {CODEC} as its url"
+    )
+
+
 class UnitReceiver(Protocol):
     """A viewer's side of a stream."""
 
@@ -77,6 +87,8 @@ class Stream:
     def __init__(self, camera: str, worker: str, endpoint: str) -> None:
         self.camera = camera
         self.receivers: set[UnitReceiver] = set()
+        self.problem: str | None = None
+        "Why its pictures are not shown, None when they are."
         self.gaps = 0
         "Breaks in `sequence` within one epoch: units that the bus dropped."
         self._timeline = ContinuousTimeline()
@@ -184,7 +196,8 @@ class Stream:
             self._decodable = False
         self._next_sequence = unit.sequence + 1
         timestamp = self._timeline.place(unit)
-        if unit.codec != CODEC:
+        self.problem = problem_with(self.camera, unit.codec)
+        if self.problem is not None:
             self._decodable = False
         elif unit.keyframe:
             self._decodable = True

@@ -169,9 +169,11 @@ class Viewer:
         if report is not None:
             self._send(self._dtls.protect_rtcp(report))
 
-    def check_consent(self) -> None:
-        """Ends a connected viewer that was not heard for too long."""
-        if self.state is State.CONNECTED and not self._ice.has_consent(self.ice_session):
+    def check(self) -> None:
+        """Ends a viewer that fell silent, or whose camera turned out to send what is not shown."""
+        if self.stream.problem is not None:
+            self._end(self.stream.problem)
+        elif self.state is State.CONNECTED and not self._ice.has_consent(self.ice_session):
             self._end("the viewer fell silent (ICE consent ran out)")
 
     def _on_dtls_closed(self) -> None:

@@ -43,6 +43,7 @@ class Camera:
 
     def __init__(self, endpoint: str, epoch: int = 1) -> None:
         self.epoch = epoch
+        self.codec = "H264"
         self.sent: list[AccessUnit] = []
         self.gop: list[AccessUnit] = []
         self.publisher = MediaPublisher(endpoint, self._on_subscription)
@@ -64,6 +65,7 @@ class Camera:
             unit = AccessUnit(
                 **{
                     **{name: getattr(template, name) for name in AccessUnit.__slots__},
+                    "codec": self.codec,
                     "timestamp": sequence * 1800,
                     "capture_ns": now,
                     "arrival_ns": now,
@@ -281,6 +283,14 @@ async def test_a_codec_that_browsers_are_not_given_is_refused_by_name(box: Box, 
     assert isinstance(reply, Refused) and reply.kind == "not-acceptable"
     assert "gate sends H265" in reply.detail and "set the camera to H264" in reply.detail
     assert isinstance(await box.offer(viewer.offer(), codec=None), Answer)
+
+
+async def test_a_codec_that_shows_only_later_ends_the_session_by_name(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.access_units) > 2)
+    box.camera.codec = "H265"
+    ended = await box.until(SessionEnded)
+    assert isinstance(ended, SessionEnded) and "gate sends H265" in ended.reason
 
 
 async def test_a_hundred_offers_that_never_connect_harm_nobody(box: Box, viewer: Viewer) -> None:
