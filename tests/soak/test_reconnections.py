@@ -26,6 +26,8 @@ QUICK = Timing(tick_s=0.05, first_backoff_s=0.0005, max_backoff_s=0.001)
 DEADLINE_S = 900.0
 # The interpreter's own caches settle within the first tenth of a run.
 GROWTH_KB = 3000
+# What connections that begin and end hold for a moment; a leak shows as one for each cycle.
+UNDER_WAY = 6
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ async def flat(life: Life, cycles: int, what: str) -> None:
         f"{before.descriptors} -> {after.descriptors}, tasks {before.tasks} -> {after.tasks}, threads "
         f"{before.threads} -> {after.threads}, resident {before.resident_kb} -> {after.resident_kb} kB"
     )
-    assert after.descriptors <= before.descriptors + 1 and after.tasks <= before.tasks + 1
+    assert after.descriptors <= before.descriptors + UNDER_WAY and after.tasks <= before.tasks + UNDER_WAY
     assert after.threads == before.threads
     assert after.resident_kb - before.resident_kb < GROWTH_KB
 
