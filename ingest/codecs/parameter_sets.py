@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from common import h264, h265
 
 MAX_BYTES = 4096
-# Of each kind. All go in front of every keyframe; encoders use one or a few, of tens of octets. 32 is all
-# that H.264 has of sequence parameter sets, so that no picture parameter set is left without its own.
+# Of each kind. All go in front of every keyframe; encoders use one or a few, of tens of octets. H.264 has no
+# more sequence parameter sets than 32, so picture parameter sets keep those that they refer to.
 MAX_SETS = 32
 MAX_BYTES_OF_KIND = 16 << 10
 _MAX_EXP_GOLOMB_ZEROS = 8  # enough for 255

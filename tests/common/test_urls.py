@@ -169,12 +169,10 @@ def test_no_password_that_works_is_shown(before: str, after: str) -> None:
         *("signature", "sig", "X-Amz-Signature", "X-Amz-Credential"),
     ],
 )
-@pytest.mark.parametrize(
-    "value", ["SECRET", "SEC/RET", "SEC?RET", "SEC'RET", 'SEC"RET', "SE_x=CRET", "<SEC>RET"]
-)
-def test_values_of_secret_parameters(name: str, value: str) -> None:
-    shown = redact(f"http://cam/x?{name}={value}&channel=1 is refused")
-    assert shown == f"http://cam/x?{name}=***&channel=1 is refused"
+def test_values_of_secret_parameters(name: str) -> None:
+    for value in ("SECRET", "SEC/RET", "SEC?RET", "SEC'RET", 'SEC"RET', "SE_x=CRET", "<SEC>RET"):
+        shown = redact(f"http://cam/x?{name}={value}&channel=1 is refused")
+        assert shown == f"http://cam/x?{name}=***&channel=1 is refused"
 
 
 @pytest.mark.parametrize(

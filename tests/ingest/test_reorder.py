@@ -170,7 +170,7 @@ def test_time_in_proportion_to_what_is_lost():
         out += buffer.poll(MAX_HOLD_S)
         assert out == packets
 
-    assert_linear(receive, lambda size: [packet(number) for number in range(0, size // 4, 2)])
+    assert_linear(receive, lambda size: [packet(number) for number in range(0, size // 12, 2)])
 
 
 def test_wide_gaps_in_front_of_few_and_of_many():
