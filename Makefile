@@ -5,11 +5,13 @@
 # make soak                    long runs: a million damaged inputs, faults at full length, leaks
 
 .PHONY: run test check bench soak
+# From left to right: the test packages bring the compiler that the package's fast send path is built with.
+.NOTPARALLEL:
 
 run: .venv/installed
 	.venv/bin/python -m common.supervision $(if $(CONFIG),--config "$(CONFIG)")
 
-test: check .venv/test-packages
+test: .venv/test-packages check
 	.venv/bin/pytest
 
 check: .venv/installed-dev
@@ -18,10 +20,10 @@ check: .venv/installed-dev
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: .venv/installed-dev .venv/test-packages
+bench: .venv/test-packages .venv/installed-dev
 	.venv/bin/python -m tests.bench
 
-soak: .venv/installed-dev .venv/test-packages
+soak: .venv/test-packages .venv/installed-dev
 	.venv/bin/python -m tests.fuzz
 	.venv/bin/pytest -m soak -s
 	CCTV3_TEST_OUTAGE_S=20 .venv/bin/pytest tests/peers/test_faults.py
@@ -29,14 +31,17 @@ soak: .venv/installed-dev .venv/test-packages
 .venv/bin/pip: deploy/make-venv.sh
 	$< .venv
 
-.venv/installed: pyproject.toml .venv/bin/pip
+.venv/installed: pyproject.toml fanout/egress_kernel.c .venv/bin/pip
+	rm -f fanout/_egress.*.so
 	.venv/bin/pip install --quiet --editable .
 	touch $@
 
-.venv/installed-dev: pyproject.toml .venv/bin/pip
+.venv/installed-dev: pyproject.toml fanout/egress_kernel.c .venv/bin/pip
+	rm -f fanout/_egress.*.so
 	.venv/bin/pip install --quiet --editable '.[dev]'
 	touch $@ .venv/installed
 
 .venv/test-packages: deploy/install-test-packages.sh .venv/bin/pip
 	$<
 	touch $@
+	rm -f .venv/installed-dev  # it may have been installed without a compiler

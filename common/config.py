@@ -2,7 +2,7 @@
 
 An operator's mistake raises ConfigError with file, line, key, value and what is allowed. The launcher
 checks the whole file once and hands each process only its part, so that only an ingest ever sees its
-camera's credentials.
+camera's credentials, and only the fanout those of a TURN server.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
@@ -26,6 +26,18 @@ Transport = Literal["tcp", "udp", "multicast", "http"]
 # TCP first: it loses nothing, passes NAT and is set up at once; UDP for cameras that refuse it.
 AUTO_TRANSPORT: tuple[Transport, ...] = ("tcp", "udp")
 _TRANSPORT_ALLOWED = f"auto, or one or a list of {', '.join(get_args(Transport))}"
+
+IceForm = Literal["lite", "full"]
+STUN_PORT = 3478  # RFC 8489 section 18.6; TURN has the same
+_ICE_URL = re.compile(
+    r"(?P<kind>stun|turn):(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:(?P<port>[0-9]{1,5}))?"
+    r"(\?transport=(?P<transport>udp|tcp))?"
+)
+_ICE_URL_ALLOWED = "stun:HOST[:PORT] or turn:HOST[:PORT][?transport=udp|tcp]"
+# aioice takes one of each (its Connection has one stun_server and one turn_server).
+_ICE_SERVERS_ALLOWED = "a list of at most one STUN and one TURN server, which is what the ICE library takes"
+_MAX_LOGIN = 508  # octets of a USERNAME (RFC 8489 section 14.3)
+_LOGIN_ALLOWED = f"text of 1 to {_MAX_LOGIN} octets, in quotes where it looks like a number"
 
 T = TypeVar("T")
 
@@ -47,6 +59,27 @@ class CameraConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server; its login is not in its repr."""
+
+    kind: Literal["stun", "turn"]
+    host: str
+    "A name or an address, without brackets."
+    port: int = STUN_PORT
+    transport: Literal["udp", "tcp"] = "udp"
+    "How a TURN server is reached; what it relays is UDP always."
+    username: str | None = field(default=None, repr=False)
+    "TURN only, as the password."
+    password: str | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """For people, as in the configuration (RFC 7064, RFC 7065)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.kind}:{host}:{self.port}" + ("?transport=tcp" if self.transport == "tcp" else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole configuration, checked."""
 
@@ -57,6 +90,8 @@ class Config:
     "UDP port of worker 0; worker n has this plus n."
     media_advertise: tuple[str, ...] = ()
     "Addresses offered as candidates; empty means the machine's own."
+    media_ice: IceForm = "lite"
+    media_ice_servers: tuple[IceServer, ...] = ()
     workers: int = 1
 
     @property
@@ -83,6 +118,14 @@ class SystemConfig:
     media_advertise: tuple[str, ...]
     media_loopback: bool
     "Offer loopback addresses too."
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutConfig:
+    """What only the fanout is told."""
+
+    ice: IceForm
+    ice_servers: tuple[IceServer, ...]
 
 
 def default_workers() -> int:
@@ -144,6 +187,27 @@ class _Section:
         if key not in self._keys:
             return None
         return _Section(self._source, self._keys.pop(key)[1], self._below(key))
+
+    def sections(self, key: str, allowed: str) -> "list[_Section]":
+        """The mappings of a list; nothing of what is no such list is shown, it may hold a password."""
+        import yaml
+
+        if key not in self._keys:
+            return []
+        _, node = self._keys.pop(key)
+        if not isinstance(node, yaml.SequenceNode):
+            self.fail(node, self._below(key), "is not a list", allowed)
+        found = []
+        for number, item in enumerate(node.value):
+            path = f"{self._below(key)}[{number}]"
+            if not isinstance(item, yaml.MappingNode):
+                self.fail(item, path, "is not a mapping of keys to values", allowed)
+            found.append(_Section(self._source, item, path))
+        return found
+
+    def refuse(self, problem: str, allowed: str) -> NoReturn:
+        """Raises ConfigError about the whole mapping."""
+        self.fail(self._node, self._path, problem, allowed)
 
     def value(self, key: str, allowed: str, check: Callable[[Any], T], default: T) -> T:
         if key not in self._keys:
@@ -245,8 +309,85 @@ def _integer(lowest: int, highest: int) -> Callable[[Any], int]:
 def _addresses(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ValueError
-    # A DNS name as candidate breaks Firefox, so only addresses are taken.
-    return tuple(str(ipaddress.IPv4Address(item)) for item in value)
+    return tuple(_address(item) for item in value)
+
+
+def _address(text: str) -> str:
+    # A DNS name as candidate breaks Firefox, so only addresses are taken; of IPv6 none with a scope
+    # (`%eth0`), which means nothing on another machine.
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or "%" in text or address.is_unspecified or address.is_multicast:
+        raise ValueError(f"holds {redact(text)[:80]!r}")
+    return str(address)
+
+
+def _ice_form(value: Any) -> IceForm:
+    if value == "lite":
+        return "lite"
+    if value == "full":
+        return "full"
+    raise ValueError
+
+
+def _ice_url(value: Any) -> IceServer:
+    if not isinstance(value, str):
+        raise ValueError
+    if "@" in value:
+        raise ValueError("holds an '@'; a login goes into username and password")
+    match = _ICE_URL.fullmatch(value)
+    if match is None or (match["kind"] == "stun" and match["transport"]):
+        raise ValueError
+    host = match["host"]
+    if host.startswith("["):
+        host = str(ipaddress.IPv6Address(host[1:-1]))
+    port = int(match["port"] or STUN_PORT)
+    if not 0 < port < 65_536:
+        raise ValueError
+    return IceServer(
+        "stun" if match["kind"] == "stun" else "turn",
+        host,
+        port,
+        "tcp" if match["transport"] == "tcp" else "udp",
+    )
+
+
+def _login(value: Any) -> str:
+    # The reasons are spelled out: without one, the value would be shown.
+    if not isinstance(value, str):
+        raise ValueError("is not text")
+    if not 0 < len(value.encode()) <= _MAX_LOGIN:
+        raise ValueError("is empty or too long")
+    if not value.isprintable():
+        raise ValueError("holds a control character")
+    return value
+
+
+def _ice_server(section: _Section) -> IceServer:
+    server = section.required("url", _ICE_URL_ALLOWED, _ice_url)
+    if server.kind == "turn":
+        server = replace(
+            server,
+            username=section.required("username", _LOGIN_ALLOWED, _login),
+            password=section.required("password", _LOGIN_ALLOWED, _login),
+        )
+        section.end("url", "username", "password")
+    section.end("url, and for TURN username and password")
+    return server
+
+
+def _ice_servers(media: _Section, ice: IceForm) -> tuple[IceServer, ...]:
+    servers: list[IceServer] = []
+    for section in media.sections("ice_servers", _ICE_SERVERS_ALLOWED):
+        if ice != "full":
+            section.refuse("needs full ICE", "media.ice: full, or no ice_servers")
+        server = _ice_server(section)
+        if any(other.kind == server.kind for other in servers):
+            section.refuse(f"is a second {server.kind.upper()} server", _ICE_SERVERS_ALLOWED)
+        servers.append(server)
+    return tuple(servers)
 
 
 def _camera(name: str, section: _Section) -> CameraConfig:
@@ -304,13 +445,20 @@ def parse(text: str, source: str) -> Config:
         http.end("listen")
     media_port = DEFAULT_MEDIA_PORT
     advertise: tuple[str, ...] = ()
+    ice: IceForm = "lite"
+    ice_servers: tuple[IceServer, ...] = ()
     media = root.section("media")
     if media is not None:
         media_port = media.value("port", "1 to 65535", _integer(1, 65_535), DEFAULT_MEDIA_PORT)
         advertise = media.value(
-            "advertise", "a list of IPv4 addresses, e.g. [203.0.113.7]", _addresses, advertise
+            "advertise",
+            "a list of IPv4 and IPv6 addresses, e.g. [203.0.113.7, '2001:db8::7']",
+            _addresses,
+            advertise,
         )
-        media.end("port", "advertise")
+        ice = media.value("ice", "lite or full", _ice_form, ice)
+        ice_servers = _ice_servers(media, ice)
+        media.end("port", "advertise", "ice", "ice_servers")
     workers = default_workers()
     fanout = root.section("fanout")
     if fanout is not None:
@@ -328,6 +476,8 @@ def parse(text: str, source: str) -> Config:
         http_port=port,
         media_port=media_port,
         media_advertise=advertise,
+        media_ice=ice,
+        media_ice_servers=ice_servers,
         workers=workers,
     )
 
@@ -342,7 +492,10 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
 
 
 def store_resolved(config: Config, folder: Path) -> None:
-    """Writes each process's part: `system.json`, and `cameras/NAME.json` with the URL; all mode 0600."""
+    """Writes each process's part, all mode 0600.
+
+    `system.json` for all; `fanout.json` with the login of a TURN server; `cameras/NAME.json` with the URL.
+    """
     system = SystemConfig(
         cameras=tuple(camera.name for camera in config.cameras),
         http_host=config.http_host,
@@ -352,6 +505,8 @@ def store_resolved(config: Config, folder: Path) -> None:
         media_loopback=config.http_on_loopback,
     )
     _write_private(folder / "system.json", asdict(system))
+    fanout = FanoutConfig(config.media_ice, config.media_ice_servers)
+    _write_private(folder / "fanout.json", asdict(fanout))
     for camera in config.cameras:
         _write_private(folder / "cameras" / f"{camera.name}.json", asdict(camera))
 
@@ -371,6 +526,12 @@ def load_system(folder: Path) -> SystemConfig:
     for key in ("cameras", "media_advertise"):
         content[key] = tuple(content[key])
     return SystemConfig(**content)
+
+
+def load_fanout(folder: Path) -> FanoutConfig:
+    """What `store_resolved` wrote for the fanout alone; raises LocalError."""
+    content = _read_resolved(folder / "fanout.json")
+    return FanoutConfig(content["ice"], tuple(IceServer(**server) for server in content["ice_servers"]))
 
 
 def load_camera(folder: Path, name: str) -> CameraConfig:

@@ -80,6 +80,11 @@ class SequenceParameters:
         """Name for people: `Main`, `Main 10`, …"""
         return _PROFILE_NAMES.get(self.profile_id, f"profile {self.profile_id}")
 
+    @property
+    def profile_tier_level(self) -> str:
+        """As SDP has it (RFC 7798 section 7.1): `profile-id=1;tier-flag=0;level-id=93`."""
+        return f"profile-id={self.profile_id};tier-flag={self.tier_flag};level-id={self.level_id}"
+
 
 def nal_type(nal: bytes) -> int:
     """nal_unit_type of a NAL unit of at least one octet (clause 7.3.1.2)."""

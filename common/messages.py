@@ -7,10 +7,12 @@ carries a request id and is answered by its reply or by `Refused`.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 Rendition = Literal["main", "sub"]
 RENDITIONS: tuple[Rendition, ...] = ("main", "sub")
+Quality = Literal["auto", "main", "sub", "keyframes"]
+QUALITIES: tuple[Quality, ...] = ("auto", "main", "sub", "keyframes")
 RenditionState = Literal["idle", "connecting", "live", "stalled", "backing_off", "failed"]
 
 
@@ -61,6 +63,8 @@ class VideoReport:
     "Name for people: `High`, `Main 10`, …"
     profile_level_id: str | None
     "H.264 only: six hex digits (RFC 6184 section 8.1)."
+    profile_tier_level: str | None
+    "H.265 only: `profile-id=1;tier-flag=0;level-id=93` (RFC 7798 section 7.1)."
     width: int | None
     height: int | None
     fps: float | None
@@ -152,7 +156,7 @@ class CameraEvent:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """A worker's heartbeat: its measured load."""
+    """A worker's heartbeat: its measured load. Counts are since the process started."""
 
     TYPE: ClassVar[str] = "worker-report"
     worker: str
@@ -162,8 +166,31 @@ class WorkerReport:
     loop_lag_s: float
     "Longest time that the event loop was late in the last second."
     packets_per_s: float
+    egress: Literal["kernel", "python"]
+    "Which form of the send path is in use."
+    packets: int
+    "RTP packets sent, retransmissions included."
+    retransmitted: int
+    "Packets sent again because a viewer missed them."
     dropped_frames: int
-    "Frames not sent to slow viewers, since the process started."
+    "Frames not sent to slow viewers."
+    switches: int
+    "Changes of a viewer between main, sub and keyframes only."
+    rejected: int
+    "Datagrams on the media port that were not WebRTC, not authentic, or from nobody known."
+    history_octets: int
+    "Memory held for joins and retransmissions, all cameras."
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionFormat:
+    """What is known of one rendition of a camera when a viewer asks for it."""
+
+    name: Rendition
+    video: VideoReport | None
+    "None while it is not known yet: the camera was not connected in this run."
+    audio: AudioReport | None
+    "None: not known yet where `video` is None, else the camera sends no audio."
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +201,8 @@ class OfferRequest:
     session: str
     camera: str
     media_endpoint: str
-    codec: str | None
-    "Of the stream where it is known already, as on the bus."
-    profile_level_id: str | None
-    "The stream's real H.264 profile where it is known already."
+    renditions: tuple[RenditionFormat, ...]
+    "Those that the camera has, main first."
     sdp: str
 
 
@@ -199,6 +224,16 @@ class CandidateRequest:
     TYPE: ClassVar[str] = "candidate"
     session: str
     sdp_fragment: str
+
+
+@dataclass(frozen=True, slots=True)
+class SelectRequest:
+    """What a viewer wants to be sent; answered by `Done`."""
+
+    TYPE: ClassVar[str] = "select"
+    session: str
+    quality: Quality
+    "`auto`: main as long as the link carries it. `keyframes`: the smallest picture, keyframes only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +272,61 @@ class SessionEnded:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """A worker tells signaling that a viewer is now given something else."""
+
+    TYPE: ClassVar[str] = "session-changed"
+    session: str
+    showing: Literal["main", "sub", "keyframes"]
+    reason: str
+    "For people: `asked for`, `the link carries 300 kbit/s`."
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsRequest:
+    """Signaling asks a worker for the state of its sessions."""
+
+    TYPE: ClassVar[str] = "sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionReport:
+    """One viewer as its worker sees it. Counts are since the session began."""
+
+    session: str
+    camera: str
+    state: str
+    "`checking`, `connecting` or `connected`."
+    path: str | None
+    "How media goes: `udp 192.0.2.7:5000`; None before the first check."
+    srtp: str | None
+    quality: Quality
+    "What the viewer wants."
+    showing: Literal["main", "sub", "keyframes"]
+    "What it is given."
+    video_codec: str | None
+    audio_codec: str | None
+    packets: int
+    octets: int
+    retransmitted: int
+    dropped_frames: int
+    keyframe_requests: int
+    loss: float
+    "Share of packets lost on the way, of the last report, 0 to 1."
+    rtt_s: float | None
+    available_bitrate: int | None
+    "Bits per second that the link was seen to carry; None while nothing is known."
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsReport:
+    """Reply to `SessionsRequest`."""
+
+    TYPE: ClassVar[str] = "sessions-report"
+    sessions: tuple[SessionReport, ...]
+
+
 Message = (
     IngestHello
     | FanoutHello
@@ -247,6 +337,10 @@ Message = (
     | OfferRequest
     | Answer
     | CandidateRequest
+    | SelectRequest
+    | SessionsRequest
+    | SessionsReport
+    | SessionChanged
     | CloseRequest
     | Done
     | Refused

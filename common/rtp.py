@@ -1,9 +1,21 @@
-"""RTP and RTCP packets (RFC 3550), the feedback of RFC 4585 and 5104: parse and serialize side by side."""
+"""RTP and RTCP packets (RFC 3550): parse and serialize side by side; feedback: `common.rtcp_feedback`."""
 
 from dataclasses import dataclass
 from struct import Struct
 
-from common.errors import PeerError
+from common.rtcp_feedback import (
+    RTCP_PSFB,
+    RTCP_RTPFB,
+    Feedback,
+    parse_feedback,
+    rtcp_packet,
+    serialize_feedback,
+)
+from common.rtcp_feedback import KeyframeRequest as KeyframeRequest
+from common.rtcp_feedback import Nack as Nack
+from common.rtcp_feedback import ReceiverEstimate as ReceiverEstimate
+from common.rtcp_feedback import RtpError as RtpError
+from common.rtcp_feedback import TransportFeedback as TransportFeedback
 
 HEADER = Struct("!BBHII")
 HEADER_SIZE = HEADER.size  # 12
@@ -13,15 +25,6 @@ RTCP_SR = 200
 RTCP_RR = 201
 RTCP_SDES = 202
 RTCP_BYE = 203
-RTCP_RTPFB = 205
-RTCP_PSFB = 206
-PSFB_PLI = 1  # RFC 4585 section 6.3.1
-PSFB_FIR = 4  # RFC 5104 section 4.3.1
-RTPFB_NACK = 1  # RFC 4585 section 6.2.1
-
-
-class RtpError(PeerError):
-    """Bytes that are not RTP or RTCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,28 +130,10 @@ class Goodbye:
     ssrcs: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KeyframeRequest:
-    """PLI or FIR: the receiver wants a keyframe of `media_ssrc`."""
-
-    sender_ssrc: int
-    media_ssrc: int
-
-
-@dataclass(frozen=True, slots=True)
-class Nack:
-    """Generic NACK: the receiver misses these packets of `media_ssrc`."""
-
-    sender_ssrc: int
-    media_ssrc: int
-    sequences: tuple[int, ...]
-
-
-RtcpPacket = SenderReport | ReceiverReport | SourceDescription | Goodbye | KeyframeRequest | Nack
+RtcpPacket = SenderReport | ReceiverReport | SourceDescription | Goodbye | Feedback
 
 _REPORT_BLOCK = Struct("!IB3sIIII")
 _SENDER_INFO = Struct("!IQIII")
-_MAX_SEQUENCES_PER_NACK = 17  # PID and the 16 bits of BLP
 
 
 def _parse_blocks(body: bytes, offset: int, count: int) -> tuple[ReportBlock, ...]:
@@ -162,30 +147,6 @@ def _parse_blocks(body: bytes, offset: int, count: int) -> tuple[ReportBlock, ..
         signed = int.from_bytes(lost, "big", signed=True)
         blocks.append(ReportBlock(ssrc, fraction, signed, highest, jitter, lsr, dlsr))
     return tuple(blocks)
-
-
-def _parse_feedback(kind: int, fmt: int, body: bytes) -> list[RtcpPacket]:
-    if len(body) < 8:
-        raise RtpError("RTCP feedback is shorter than its two SSRCs")
-    sender = int.from_bytes(body[:4], "big")
-    media = int.from_bytes(body[4:8], "big")
-    if kind == RTCP_PSFB and fmt == PSFB_PLI:
-        return [KeyframeRequest(sender, media)]
-    if kind == RTCP_PSFB and fmt == PSFB_FIR:
-        # The media SSRC of FIR is in its entries, the header's is 0 (RFC 5104 section 4.3.1.2).
-        return [
-            KeyframeRequest(sender, int.from_bytes(body[at : at + 4], "big"))
-            for at in range(8, len(body) - 7, 8)
-        ]
-    if kind == RTCP_RTPFB and fmt == RTPFB_NACK:
-        missing: list[int] = []
-        for at in range(8, len(body) - 3, 4):
-            pid = int.from_bytes(body[at : at + 2], "big")
-            blp = int.from_bytes(body[at + 2 : at + 4], "big")
-            missing.append(pid)
-            missing += [(pid + 1 + bit) & 0xFFFF for bit in range(16) if blp >> bit & 1]
-        return [Nack(sender, media, tuple(missing))]
-    return []
 
 
 def parse_rtcp(data: bytes) -> list[RtcpPacket]:
@@ -220,13 +181,9 @@ def parse_rtcp(data: bytes) -> list[RtcpPacket]:
             ssrcs = (int.from_bytes(body[4 * i : 4 * i + 4], "big") for i in range(count))
             packets.append(Goodbye(tuple(ssrcs)))
         elif kind in (RTCP_RTPFB, RTCP_PSFB):
-            packets += _parse_feedback(kind, count, body)
+            packets += parse_feedback(kind, count, body)
         offset = end
     return packets
-
-
-def _rtcp(first: int, kind: int, body: bytes) -> bytes:
-    return bytes((0x80 | first, kind)) + (len(body) // 4).to_bytes(2, "big") + body
 
 
 def _serialize_blocks(reports: tuple[ReportBlock, ...]) -> bytes:
@@ -244,18 +201,6 @@ def _serialize_blocks(reports: tuple[ReportBlock, ...]) -> bytes:
     )
 
 
-def _serialize_nack(packet: Nack) -> bytes:
-    body = packet.sender_ssrc.to_bytes(4, "big") + packet.media_ssrc.to_bytes(4, "big")
-    left = sorted(packet.sequences)
-    while left:
-        pid = left.pop(0)
-        blp = 0
-        while left and 0 < left[0] - pid < _MAX_SEQUENCES_PER_NACK:
-            blp |= 1 << (left.pop(0) - pid - 1)
-        body += pid.to_bytes(2, "big") + blp.to_bytes(2, "big")
-    return _rtcp(RTPFB_NACK, RTCP_RTPFB, body)
-
-
 def serialize_rtcp(packet: RtcpPacket) -> bytes:
     """One RTCP packet as octets; a compound packet is their concatenation."""
     match packet:
@@ -267,20 +212,17 @@ def serialize_rtcp(packet: RtcpPacket) -> bytes:
                 packet.packet_count,
                 packet.octet_count,
             )
-            return _rtcp(len(packet.reports), RTCP_SR, info + _serialize_blocks(packet.reports))
+            return rtcp_packet(len(packet.reports), RTCP_SR, info + _serialize_blocks(packet.reports))
         case ReceiverReport():
             body = packet.ssrc.to_bytes(4, "big") + _serialize_blocks(packet.reports)
-            return _rtcp(len(packet.reports), RTCP_RR, body)
+            return rtcp_packet(len(packet.reports), RTCP_RR, body)
         case SourceDescription():
             name = packet.cname.encode()[:255]
             chunk = packet.ssrc.to_bytes(4, "big") + bytes((1, len(name))) + name
             # At least one null octet ends the items, up to the next 32-bit boundary (section 6.5).
-            return _rtcp(1, RTCP_SDES, chunk + bytes(4 - len(chunk) % 4))
+            return rtcp_packet(1, RTCP_SDES, chunk + bytes(4 - len(chunk) % 4))
         case Goodbye():
             body = b"".join(ssrc.to_bytes(4, "big") for ssrc in packet.ssrcs)
-            return _rtcp(len(packet.ssrcs), RTCP_BYE, body)
-        case KeyframeRequest():
-            body = packet.sender_ssrc.to_bytes(4, "big") + packet.media_ssrc.to_bytes(4, "big")
-            return _rtcp(PSFB_PLI, RTCP_PSFB, body)
-        case Nack():
-            return _serialize_nack(packet)
+            return rtcp_packet(len(packet.ssrcs), RTCP_BYE, body)
+        case _:
+            return serialize_feedback(packet)

@@ -61,7 +61,9 @@ def programs(checked: Config, simulated_port: int | None) -> dict[str, str]:
     }
     if simulated_port is not None:
         files["simulated-camera.conf"] = _program(
-            "simulated-camera", f"ingest.simulated_camera --port {simulated_port}", _SIMULATED_PRIORITY
+            "simulated-camera",
+            f"ingest.simulated_camera --port {simulated_port} --audio opus",
+            _SIMULATED_PRIORITY,
         )
     return files
 

@@ -3,9 +3,11 @@
 set -eu
 . "$(dirname "$0")/as-root.sh"
 
-# libatomic1 is what the node inside the playwright package needs; glib-networking is GStreamer's TLS;
+# The first line is what fanout/_egress is built with; libatomic1 is what the node inside the playwright
+# package needs; glib-networking is GStreamer's TLS;
 # -bad brings x265enc and voaacenc, -libav G.722; vlc-bin without recommended packages brings no desktop.
 packages="
+    gcc libc6-dev libssl-dev python3-dev
     chromium fonts-dejavu-core
     libatomic1
     ffmpeg
@@ -14,6 +16,7 @@ packages="
     gstreamer1.0-plugins-bad gstreamer1.0-libav glib-networking
     vlc-bin vlc-plugin-base
     iproute2
+    coturn
 "
 
 if ! command -v dpkg-query >/dev/null; then

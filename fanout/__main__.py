@@ -17,7 +17,7 @@ def main() -> int:
 
     async def serve() -> None:
         folder = lifecycle.run_folder()
-        await Worker(number, config.load_system(folder), folder).run()
+        await Worker(number, config.load_system(folder), config.load_fanout(folder), folder).run()
 
     return lifecycle.run(f"fanout-{number}", serve)
 

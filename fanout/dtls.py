@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import pylibsrtp
 from aiortc.rtcdtlstransport import (
     SRTP_AEAD_AES_128_GCM,
+    SRTP_AEAD_AES_256_GCM,
     SRTP_AES128_CM_SHA1_80,
     RTCCertificate,
     RTCDtlsFingerprint,
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 # In the order of preference; the server picks (RFC 5764 section 4.1.2).
 _PROFILES: tuple[tuple[SRTPProtectionProfile, ProfileName], ...] = (
     (SRTP_AEAD_AES_128_GCM, "SRTP_AEAD_AES_128_GCM"),
+    (SRTP_AEAD_AES_256_GCM, "SRTP_AEAD_AES_256_GCM"),
     (SRTP_AES128_CM_SHA1_80, "SRTP_AES128_CM_SHA1_80"),
 )
 _EXPORTER_LABEL = b"EXTRACTOR-dtls_srtp"  # RFC 5764 section 4.2

@@ -1,76 +1,98 @@
-"""Paces bursts: joins and large keyframes leave in equal portions, without a timer for each packet."""
+"""Paces bursts: joins and large keyframes leave at a bounded rate, without a timer for each packet."""
 
 import asyncio
+import heapq
+import itertools
 import logging
 from collections import deque
 from typing import Protocol
 
 log = logging.getLogger(__name__)
 
-TICK_S = 0.005
-# 40 packets of 1200 octets every 5 ms are 77 Mbit/s; Chromium's socket buffer of 64 KiB holds about 40.
-PACKETS_PER_TICK = 40
-# Other viewers' live frames wait at most this long behind one slice of a round.
+# Other viewers' live frames wait at most this long behind one slice.
 SLICE_S = 0.004
 
 
 class Paced(Protocol):
-    """Something with a backlog."""
+    """Something with a backlog and a rate of its own."""
 
-    def pump(self, packets: int) -> bool:
-        """Sends at most that many packets of the backlog; False when nothing is left."""
+    def pump(self, now: float) -> float | None:
+        """Sends what its rate allows; gives the loop time of its next portion, None when nothing is left."""
         ...
 
 
 class Pacer:
-    """Gives each backlog its portion once a tick; long rounds are cut into slices."""
+    """Calls each backlog when its next portion is due; one timer for all of them.
+
+    Who has begun goes first: with many viewers at a keyframe, the first ones then have all of it early,
+    instead of everybody late.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._active: dict[Paced, None] = {}
-        self._round: deque[Paced] = deque()
-        self._next_round_at = 0.0
+        # Each stay has a number: an entry of an earlier stay in the queues means nothing.
+        self._active: dict[Paced, int] = {}
+        self._stays = itertools.count()
+        self._begun: list[tuple[float, int, Paced]] = []
+        self._waiting: deque[tuple[int, Paced]] = deque()
         self._handle: asyncio.Handle | None = None
+        self._wakes_at = 0.0
 
     def add(self, paced: Paced) -> None:
         """Starts pacing; no effect while it is paced already."""
-        self._active[paced] = None
-        if self._handle is None:
-            self._handle = self._loop.call_soon(self._slice)
+        if paced in self._active:
+            return
+        stay = self._active[paced] = next(self._stays)
+        self._waiting.append((stay, paced))
+        self._wake(self._loop.time())
 
     def discard(self, paced: Paced) -> None:
         """Forgets it, whatever its backlog."""
         self._active.pop(paced, None)
 
-    def _slice(self) -> None:
-        started = self._loop.time()
-        if not self._round:
-            self._round.extend(self._active)
-            self._next_round_at = started + TICK_S
-        while self._round:
-            paced = self._round.popleft()
-            if paced in self._active and not self._pump(paced):
-                self._active.pop(paced, None)
-            if self._loop.time() - started > SLICE_S:
-                break
-        if self._round:
-            self._handle = self._loop.call_soon(self._slice)
-        elif self._active:
-            self._handle = self._loop.call_at(self._next_round_at, self._slice)
-        else:
-            self._handle = None
+    def _wake(self, at: float) -> None:
+        if self._handle is not None:
+            if self._wakes_at <= at:
+                return
+            self._handle.cancel()
+        self._wakes_at = at
+        self._handle = self._loop.call_at(at, self._slice)
 
-    def _pump(self, paced: Paced) -> bool:
+    def _slice(self) -> None:
+        self._handle = None
+        now = self._loop.time()
+        end = now + SLICE_S
+        while now < end:
+            if self._begun and self._begun[0][0] <= now:
+                _, stay, paced = heapq.heappop(self._begun)
+            elif self._waiting:
+                stay, paced = self._waiting.popleft()
+            else:
+                break
+            if self._active.get(paced) == stay:
+                due = self._pump(paced, now)
+                if due is not None:
+                    heapq.heappush(self._begun, (due, stay, paced))
+                elif self._active.get(paced) == stay:
+                    del self._active[paced]
+            now = self._loop.time()
+        if self._waiting:
+            self._wake(now)
+        elif self._begun:
+            self._wake(self._begun[0][0])
+
+    def _pump(self, paced: Paced, now: float) -> float | None:
         try:
-            return paced.pump(PACKETS_PER_TICK)
+            return paced.pump(now)
         except Exception:
             # One viewer's fault must not stop the others.
             log.exception("! a backlog could not be sent and is given up")
-            return False
+            return None
 
     def close(self) -> None:
         """Stops; nothing more is pumped."""
         if self._handle is not None:
             self._handle.cancel()
         self._active.clear()
-        self._round.clear()
+        self._begun.clear()
+        self._waiting.clear()

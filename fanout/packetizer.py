@@ -1,118 +1,56 @@
-"""Access units to RTP payloads, once per camera (RFC 6184), grouped for segmentation offload.
+"""Access units to RTP payloads, once per camera; a file for each kind of codec that browsers are given."""
 
-Payloads of one access unit stand in runs: within a run all have the same size but the last, which may be
-smaller. That is what the kernel takes as one datagram train (UDP_SEGMENT, udp(7)).
-"""
-
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 from common.access_unit import AccessUnit
-from common.h264 import NAL_AUD, NAL_FILLER, NAL_FU_A, NAL_STAP_A
+from fanout import packetizer_audio, packetizer_h264, packetizer_h265
+from fanout.packetized import PacketizedUnit, group
 
-# 1200 octets of UDP payload fit every path that WebRTC runs on (RFC 8831 section 5 names the same figure),
-# less 12 of RTP header and 16 of the AES-GCM tag, the largest of the SRTP profiles.
-MAX_DATAGRAM = 1200
-MAX_PAYLOAD = MAX_DATAGRAM - 12 - 16
-# The kernel takes trains of 64 segments (UDP_MAX_SEGMENTS of Linux before 6.9). Shorter ones let the pacer
-# fill its portions, and what a system call costs is spread well enough over 20 packets.
-MAX_RUN_PACKETS = 20
-
-_DROPPED_TYPES = frozenset({NAL_AUD, NAL_FILLER})  # carry nothing for a decoder (RFC 6184 section 5.4)
+_VIDEO: Mapping[str, Callable[[Iterable[bytes]], list[bytes]]] = {
+    "H264": packetizer_h264.payloads,
+    "H265": packetizer_h265.payloads,
+}
+VIDEO_CODECS = frozenset(_VIDEO)
+AUDIO_CODECS = frozenset({"OPUS", "PCMA", "PCMU", "G722"})
 
 
-@dataclass(frozen=True, slots=True)
-class PacketizedUnit:
-    """One access unit ready to be given to any number of viewers."""
+def packetize(unit: AccessUnit, timestamp: int, number: int, capture_ntp: int) -> PacketizedUnit | None:
+    """The packets of a picture in one of VIDEO_CODECS; None when nothing in it is for a decoder.
 
-    timestamp: int
-    "90 kHz ticks on the stream's continuous timeline, not wrapped."
-    capture_ns: int
-    "UTC nanoseconds of the capture."
-    keyframe: bool
-    runs: tuple[tuple[bytes, ...], ...]
-    packets: int
-    octets: int
-    "RTP payload octets, as counted in sender reports."
-
-
-def fragment(nal: bytes, max_payload: int = MAX_PAYLOAD) -> list[bytes]:
-    """FU-A payloads of equal size, the last one smaller at most (RFC 6184 section 5.8)."""
-    indicator = (nal[0] & 0xE0) | NAL_FU_A
-    kind = nal[0] & 0x1F
-    room = max_payload - 2
-    count = -(-(len(nal) - 1) // room)
-    size = -(-(len(nal) - 1) // count)
-    middle = bytes((indicator, kind))
-    payloads = [middle + nal[at : at + size] for at in range(1, len(nal), size)]
-    payloads[0] = bytes((indicator, 0x80 | kind)) + payloads[0][2:]
-    payloads[-1] = bytes((indicator, 0x40 | kind)) + payloads[-1][2:]
-    return payloads
-
-
-def aggregate(nals: list[bytes]) -> bytes:
-    """Two or more NAL units as one STAP-A payload (RFC 6184 section 5.7.1)."""
-    nri = max(nal[0] & 0x60 for nal in nals)
-    parts = [bytes((nri | NAL_STAP_A,))]
-    for nal in nals:
-        parts += (len(nal).to_bytes(2, "big"), nal)
-    return b"".join(parts)
-
-
-def payloads_of(nals: tuple[bytes, ...], max_payload: int = MAX_PAYLOAD) -> list[bytes]:
-    """RTP payloads of one access unit, packetization-mode 1; small neighbours share a STAP-A.
-
-    SPS and PPS so travel in one packet, with the timestamp of the IDR that follows, as Chromium wants it.
+    `timestamp`, `number` and `capture_ntp` are those of PacketizedUnit.
     """
-    payloads: list[bytes] = []
-    small: list[bytes] = []
-    small_size = 1
-
-    def flush() -> None:
-        nonlocal small_size
-        if small:
-            payloads.append(small[0] if len(small) == 1 else aggregate(small))
-            small.clear()
-        small_size = 1
-
-    for nal in nals:
-        if nal[0] & 0x1F in _DROPPED_TYPES:
-            continue
-        if len(nal) > max_payload:
-            flush()
-            payloads += fragment(nal, max_payload)
-            continue
-        if small_size + 2 + len(nal) > max_payload:
-            flush()
-        small.append(nal)
-        small_size += 2 + len(nal)
-    flush()
-    return payloads
-
-
-def group(payloads: list[bytes], max_run: int = MAX_RUN_PACKETS) -> tuple[tuple[bytes, ...], ...]:
-    """Cuts payloads into runs: equal sizes, a smaller one ends its run."""
-    runs: list[tuple[bytes, ...]] = []
-    run: list[bytes] = []
-    for payload in payloads:
-        if run and (len(payload) > len(run[0]) or len(run[-1]) < len(run[0]) or len(run) == max_run):
-            runs.append(tuple(run))
-            run = []
-        run.append(payload)
-    if run:
-        runs.append(tuple(run))
-    return tuple(runs)
-
-
-def packetize(unit: AccessUnit, timestamp: int) -> PacketizedUnit | None:
-    """The packets of an access unit; None when nothing in it is for a decoder."""
-    payloads = payloads_of(unit.nals)
+    payloads = _VIDEO[unit.codec](unit.nals)
     if not payloads:
         return None
     return PacketizedUnit(
+        codec=unit.codec,
         timestamp=timestamp,
         capture_ns=unit.capture_ns,
         keyframe=unit.keyframe,
         runs=group(payloads),
         packets=len(payloads),
         octets=sum(map(len, payloads)),
+        number=number,
+        capture_ntp=capture_ntp,
+    )
+
+
+def packetize_audio(unit: AccessUnit, timestamp: int, number: int) -> tuple[PacketizedUnit, ...]:
+    """A packet for each frame in one of AUDIO_CODECS, more for one too long, each with its own timestamp.
+
+    `timestamp` and `number` are those of the first; the packets tell no capture time.
+    """
+    return tuple(
+        PacketizedUnit(
+            codec=unit.codec,
+            timestamp=timestamp + ticks,
+            capture_ns=unit.capture_ns + ticks * 1_000_000_000 // unit.clock_rate,
+            keyframe=True,
+            runs=((payload,),),
+            packets=1,
+            octets=len(payload),
+            number=number + position,
+            capture_ntp=0,
+        )
+        for position, (ticks, payload) in enumerate(packetizer_audio.payloads(unit))
     )

@@ -1,13 +1,16 @@
 """A fanout worker: takes offers from signaling, holds viewers and streams, reports its load."""
 
 import asyncio
+import itertools
 import logging
 import os
 import secrets
+from collections import Counter
 from pathlib import Path
 
 from common import bus
-from common.config import SystemConfig
+from common.config import FanoutConfig, SystemConfig
+from common.errors import CctvError
 from common.messages import (
     Answer,
     CandidateRequest,
@@ -17,24 +20,34 @@ from common.messages import (
     Message,
     OfferRequest,
     Refused,
+    SelectRequest,
+    SessionChanged,
     SessionEnded,
     SessionEntry,
+    SessionsReport,
+    SessionsRequest,
     WorkerReport,
 )
+from fanout import egress
 from fanout.addresses import candidate_addresses
 from fanout.answer import LocalEnd, answer
 from fanout.dtls import Certificate
-from fanout.ice_lite import IceSocket
+from fanout.ice import IceAgent
+from fanout.ice_full import FullAgent
+from fanout.ice_lite import LiteAgent
 from fanout.load import LoadMeter
 from fanout.offer import BadOffer, NotAcceptable, parse_offer
 from fanout.pacer import Pacer
-from fanout.stream import Stream, problem_with
-from fanout.viewer import CNAME, Viewer
+from fanout.stream_pool import StreamPool
+from fanout.viewer import CNAME, Room, Viewer
+from fanout.viewing import Showing
 
 log = logging.getLogger(__name__)
 
 REPORT_INTERVAL_S = 1.0
-STREAM_LINGER_S = 5.0  # a page that is reloaded finds the stream still there
+# Each viewer is looked at twice a second, a tenth of them at a time: no burst of work that delays media.
+CHECK_INTERVAL_S = 0.5
+CHECK_PARTS = 10
 NOISE_PER_REPORT = 20
 MAX_FRAGMENT_BYTES = 16 << 10
 
@@ -42,20 +55,33 @@ MAX_FRAGMENT_BYTES = 16 << 10
 class Worker:
     """One fanout process."""
 
-    def __init__(self, number: int, config: SystemConfig, run_folder: Path) -> None:
+    def __init__(self, number: int, config: SystemConfig, fanout: FanoutConfig, run_folder: Path) -> None:
         self.name = f"fanout-{number}"
-        self._port = config.media_port + number
-        self._addresses = candidate_addresses(config)
         self._epoch = secrets.randbits(63)
-        self._loop = asyncio.get_running_loop()
         self._viewers: dict[str, Viewer] = {}
-        self._streams: dict[str, Stream] = {}
-        self._lingering: dict[str, asyncio.TimerHandle] = {}
-        self._dropped_by_gone = 0
+        self._gone = Counter[str]()
         self._rejected_said = 0
-        self._certificate = Certificate.generateCertificate()
-        self._ice = IceSocket(self._port)
+        self._agent: IceAgent
+        if fanout.ice == "full":
+            self._agent = FullAgent(fanout.ice_servers, candidate_addresses(config))
+            self._egress = egress.Egress(-1, -1, False)
+            self._where = "ports of each viewer's own"
+        else:
+            addresses = candidate_addresses(config)
+            agent = self._agent = LiteAgent(config.media_port + number, addresses)
+            self._egress = agent.egress
+            self._where = f"port {config.media_port + number}, candidates {', '.join(addresses)}"
         self._pacer = Pacer()
+        self._pool = StreamPool(self.name, self._egress)
+        self._certificate = Certificate.generateCertificate()
+        self._room = Room(
+            self._egress,
+            self._pacer,
+            self._pool,
+            self._certificate,
+            self._viewer_closed,
+            self._viewer_changed,
+        )
         self._load = LoadMeter()
         self._control = bus.ControlClient(
             bus.ipc_endpoint(run_folder, "control"), self.name, self._hello, self._on_request
@@ -67,30 +93,37 @@ class Worker:
             epoch=self._epoch,
             pid=os.getpid(),
             sessions=tuple(
-                SessionEntry(session=viewer.session, camera=viewer.stream.camera)
+                SessionEntry(session=viewer.session, camera=viewer.camera)
                 for viewer in self._viewers.values()
             ),
         )
 
     async def run(self) -> None:
         """Serves until cancelled; then says goodbye to every viewer."""
-        log.info("= %s on UDP port %d, candidates %s", self.name, self._port, ", ".join(self._addresses))
+        log.info("= %s on %s, egress: %s", self.name, self._where, egress.FORM)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._load.run())
-                group.create_task(self._housekeeping())
+                group.create_task(self._check_viewers())
+                group.create_task(self._report())
         finally:
             await self._close()
 
-    async def _housekeeping(self) -> None:
+    async def _check_viewers(self) -> None:
+        for part in itertools.cycle(range(CHECK_PARTS)):
+            await asyncio.sleep(CHECK_INTERVAL_S / CHECK_PARTS)
+            for viewer in list(self._viewers.values())[part::CHECK_PARTS]:
+                try:
+                    viewer.check()
+                except Exception:
+                    # One viewer's fault must not stop the others.
+                    log.exception("! a viewer's check failed")
+
+    async def _report(self) -> None:
         while True:
             await asyncio.sleep(REPORT_INTERVAL_S)
-            for viewer in list(self._viewers.values()):
-                viewer.check()
-                viewer.report(CNAME)
             self._say_rejected()
-            cpu, lag, packets = self._load.take(self._ice.egress.packets)
-            dropped = sum(viewer.dropped_frames for viewer in self._viewers.values())
+            cpu, lag, packets = self._load.take(self._packets)
             self._control.notify(
                 WorkerReport(
                     worker=self.name,
@@ -98,14 +131,34 @@ class Worker:
                     cpu=cpu,
                     loop_lag_s=lag,
                     packets_per_s=packets,
-                    dropped_frames=self._dropped_by_gone + dropped,
+                    egress=egress.FORM,
+                    packets=self._packets,
+                    retransmitted=self._total("retransmitted"),
+                    dropped_frames=self._total("dropped_frames"),
+                    switches=self._total("switches"),
+                    rejected=self._rejected,
+                    history_octets=self._pool.octets,
                 )
             )
 
+    @property
+    def _packets(self) -> int:
+        return self._total("packets")
+
+    @property
+    def _rejected(self) -> int:
+        return self._agent.rejected + self._total("rejected")
+
+    def _total(self, name: str) -> int:
+        """A count over the viewers of now and before."""
+        now: int = sum(getattr(viewer, name) for viewer in self._viewers.values())
+        return self._gone[name] + now
+
     def _say_rejected(self) -> None:
-        rejected = self._ice.rejected - self._rejected_said
+        total = self._rejected
+        rejected = total - self._rejected_said
         if rejected:
-            self._rejected_said = self._ice.rejected
+            self._rejected_said = total
             # A viewer that was ended goes on for a moment; that is no news.
             log.log(
                 logging.WARNING if rejected >= NOISE_PER_REPORT else logging.DEBUG,
@@ -116,89 +169,87 @@ class Worker:
     async def _on_request(self, message: Message) -> Message:
         match message:
             case OfferRequest():
-                return self._offer(message)
-            case CandidateRequest(session, fragment):
-                # A lite agent learns the viewer's addresses from its checks (RFC 8445 section 2.5); what is
-                # trickled only has to belong to a session.
-                if session not in self._viewers:
-                    return Refused("unknown-session", "this session has ended")
-                if len(fragment) > MAX_FRAGMENT_BYTES:
-                    return Refused("bad-offer", f"a candidate of {len(fragment)} characters")
-                return Done()
-            case CloseRequest(session):
+                return await self._offer(message)
+            case SessionsRequest():
+                return SessionsReport(tuple(viewer.report() for viewer in self._viewers.values()))
+            case CandidateRequest(session) | SelectRequest(session) | CloseRequest(session):
                 viewer = self._viewers.get(session)
                 if viewer is None:
                     return Refused("unknown-session", "this session has ended")
-                self._forget(viewer)
-                await viewer.close()
-                return Done()
+                return await self._on_session_request(viewer, message)
             case _:
                 return Refused("internal", f"a worker takes no {message.TYPE}")
 
-    def _offer(self, request: OfferRequest) -> Message:
-        problem = problem_with(request.camera, request.codec)
-        if problem is not None:
-            return Refused("not-acceptable", problem)
+    async def _on_session_request(
+        self, viewer: Viewer, message: CandidateRequest | SelectRequest | CloseRequest
+    ) -> Message:
+        match message:
+            case CandidateRequest(_, fragment):
+                if len(fragment) > MAX_FRAGMENT_BYTES:
+                    return Refused("bad-offer", f"a candidate of {len(fragment)} characters")
+                viewer.add_candidates(fragment)
+            case SelectRequest(_, quality):
+                if quality not in viewer.qualities:
+                    return Refused(
+                        "not-acceptable",
+                        f"camera {viewer.camera} has no {quality} stream that this browser plays",
+                    )
+                viewer.select(quality)
+            case CloseRequest():
+                self._forget(viewer)
+                await viewer.close()
+        return Done()
+
+    async def _offer(self, request: OfferRequest) -> Message:
         try:
-            offer = parse_offer(request.sdp, request.profile_level_id)
-        except BadOffer as exc:
-            return Refused("bad-offer", str(exc))
+            offer = parse_offer(request.sdp, request.renditions)
+            if request.session in self._viewers:
+                return Refused("internal", "this session exists already")
+            viewer = Viewer(request, offer, self._room)
+            ice = await viewer.open(self._agent)
         except NotAcceptable as exc:
             return Refused("not-acceptable", str(exc))
-        if request.session in self._viewers:
-            return Refused("internal", "this session exists already")
-        stream = self._stream(request.camera, request.media_endpoint)
-        viewer = Viewer(
-            request.session, offer, stream, self._ice, self._pacer, self._certificate, self._on_viewer_closed
-        )
+        except BadOffer as exc:
+            return Refused("bad-offer", str(exc))
+        except CctvError as exc:
+            return Refused("internal", str(exc))
         self._viewers[request.session] = viewer
+        # candidate:FOUNDATION COMPONENT TRANSPORT PRIORITY ADDRESS PORT … (RFC 8839 section 5.1)
+        _, _, _, _, address, port, *_ = ice.candidates[0].split()
         local = LocalEnd(
-            ice_ufrag=viewer.ice_session.ufrag,
-            ice_pwd=viewer.ice_session.password,
+            ice_ufrag=ice.ufrag,
+            ice_pwd=ice.password,
+            ice_lite=self._agent.lite,
+            candidates=ice.candidates,
             fingerprint=self._certificate.sha256,
-            addresses=self._addresses,
-            port=self._port,
-            ssrc=viewer.ssrc,
+            address=address,
+            port=int(port),
             cname=CNAME,
             stream_id=request.camera,
+            video_ssrc=viewer.video_ssrc,
+            rtx_ssrc=viewer.rtx_ssrc,
+            audio_ssrc=viewer.audio_ssrc,
         )
         sdp = answer(offer, local, secrets.randbits(62))
-        return Answer(session=request.session, sdp=sdp, ice_ufrag=viewer.ice_session.ufrag)
-
-    def _stream(self, camera: str, endpoint: str) -> Stream:
-        lingering = self._lingering.pop(camera, None)
-        if lingering is not None:
-            lingering.cancel()
-        stream = self._streams.get(camera)
-        if stream is None:
-            log.info("= camera %s: subscribed", camera)
-            stream = self._streams[camera] = Stream(camera, self.name, endpoint)
-        return stream
+        return Answer(session=request.session, sdp=sdp, ice_ufrag=ice.ufrag)
 
     def _forget(self, viewer: Viewer) -> None:
-        self._viewers.pop(viewer.session, None)
-        self._dropped_by_gone += viewer.dropped_frames
-        camera = viewer.stream.camera
-        if not any(other.stream is viewer.stream for other in self._viewers.values()):
-            self._lingering[camera] = self._loop.call_later(STREAM_LINGER_S, self._release, camera)
+        if self._viewers.pop(viewer.session, None) is not None:
+            for name in ("packets", "retransmitted", "dropped_frames", "switches", "rejected"):
+                self._gone[name] += getattr(viewer, name)
 
-    def _release(self, camera: str) -> None:
-        self._lingering.pop(camera, None)
-        log.info("= camera %s: released, nobody watches", camera)
-        self._streams.pop(camera).close()
-
-    def _on_viewer_closed(self, viewer: Viewer, reason: str) -> None:
+    def _viewer_closed(self, viewer: Viewer, reason: str) -> None:
         self._forget(viewer)
         self._control.notify(SessionEnded(viewer.session, reason))
 
+    def _viewer_changed(self, viewer: Viewer, showing: Showing, reason: str) -> None:
+        self._control.notify(SessionChanged(viewer.session, showing, reason))
+
     async def _close(self) -> None:
-        for handle in self._lingering.values():
-            handle.cancel()
         for viewer in self._viewers.values():
             self._control.notify(SessionEnded(viewer.session, "the worker is stopping"))
             await viewer.close()
-        for stream in self._streams.values():
-            stream.close()
+        self._pool.close()
         self._pacer.close()
         self._control.close()
-        self._ice.close()
+        await self._agent.close()

@@ -4,24 +4,26 @@ import asyncio
 import enum
 import logging
 import secrets
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from common.errors import PeerError, ViewerError
-from common.rtp import Goodbye, KeyframeRequest, ReceiverReport, parse_rtcp, serialize_rtcp
+from common.messages import OfferRequest, Quality, SessionReport
+from common.rtp import Goodbye, ReceiverReport, parse_rtcp, serialize_rtcp
 from fanout.dtls import Certificate, DtlsServer
-from fanout.egress import Address
-from fanout.ice_lite import IceSession, IceSocket
+from fanout.egress import Egress
+from fanout.ice import IceAgent, IceSession
 from fanout.offer import Offer
+from fanout.outlet import Outlet
 from fanout.pacer import Pacer
-from fanout.sender import RtpSender
-from fanout.srtp import protector
-from fanout.stream import Stream
+from fanout.paths import Path
+from fanout.renditions import audible
+from fanout.stream_pool import StreamPool
+from fanout.viewing import Showing, Viewing
 
 log = logging.getLogger(__name__)
 
 SETUP_DEADLINE_S = 20.0
-KEYFRAME_REQUEST_INTERVAL_S = 1.0
 CNAME = "cctv3"
 
 
@@ -42,53 +44,80 @@ _MOVES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What all viewers of a worker share."""
+
+    egress: Egress
+    pacer: Pacer
+    pool: StreamPool
+    certificate: Certificate
+    on_closed: Callable[["Viewer", str], None]
+    "Told that a viewer is over, once, for whatever reason but `Viewer.close`."
+    on_changed: Callable[["Viewer", Showing, str], None]
+    "Told that a viewer is given something else."
+
+
 class Viewer:
-    """A browser watching one camera through this worker.
+    """A browser watching one camera through this worker; takes what arrives on its ICE paths."""
 
-    `on_closed(viewer, reason)` is called once, when it is over for whatever reason but `close()`.
-    """
-
-    def __init__(
-        self,
-        session: str,
-        offer: Offer,
-        stream: Stream,
-        ice: IceSocket,
-        pacer: Pacer,
-        certificate: Certificate,
-        on_closed: Callable[["Viewer", str], None],
-    ) -> None:
-        self.session = session
+    def __init__(self, request: OfferRequest, offer: Offer, room: Room) -> None:
+        self.session = request.session
+        self.camera = request.camera
         # Whoever knows the whole id may end the session, so logs have its beginning only.
-        self._label = f"{session[:6]}…"
-        self.stream = stream
+        self._label = f"{request.session[:6]}…"
         self.state = State.CHECKING
-        self.ssrc = secrets.randbelow((1 << 32) - 1) + 1
-        self.ice_session = IceSession(offer.ice_ufrag, self._on_record, self._on_rtcp, self._on_address)
-        self.loss_fraction = 0.0
-        self._loop = asyncio.get_running_loop()
+        self.video_ssrc, self.rtx_ssrc, self.audio_ssrc = self._ssrcs = _distinct_ssrcs()
+        self._endpoint = request.media_endpoint
         self._offer = offer
-        self._ice = ice
-        self._pacer = pacer
-        self._on_closed = on_closed
-        self._sender: RtpSender | None = None
-        self._keyframe_requested_at = 0.0
-        self._dtls = DtlsServer(certificate, self._send, self._on_dtls_closed)
-        self._ice.open(self.ice_session)
+        self._room = room
+        self._renditions = offer.renditions
+        self._audible = audible(offer, request.renditions)
+        self._loop = asyncio.get_running_loop()
+        self._dtls = DtlsServer(room.certificate, self._send, self._on_dtls_closed)
+        self._outlet: Outlet | None = None
+        self._viewing: Viewing | None = None
+        self._quality: Quality = "auto"
+        self._ice: IceSession | None = None
+        self._task: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self.rejected = 0
+        "RTCP that was not authentic or could not be read."
+
+    async def open(self, agent: IceAgent) -> IceSession:
+        """Begins; gives our end of ICE for the answer. Raises ViewerError and LocalError."""
+        self._ice = await agent.open(self._offer.ice, self)
+        # Subscribed now: the cached GOP is there when the handshake ends.
+        self._stream = self._room.pool.acquire(self.camera, self._renditions[0], self._endpoint)
         self._task = self._loop.create_task(self._connect())
+        return self._ice
+
+    @property
+    def packets(self) -> int:
+        """RTP packets sent."""
+        return self._viewing.packets if self._viewing is not None else 0
 
     @property
     def dropped_frames(self) -> int:
-        """Frames not sent because this viewer's way was full."""
-        return self._sender.dropped_frames if self._sender is not None else 0
+        """Frames not sent because this viewer's way was full or too slow."""
+        return self._viewing.dropped_frames if self._viewing is not None else 0
+
+    @property
+    def retransmitted(self) -> int:
+        """Packets sent again because they were missed."""
+        return self._viewing.retransmitted if self._viewing is not None else 0
+
+    @property
+    def switches(self) -> int:
+        """Changes of what it is given."""
+        return self._viewing.switches if self._viewing is not None else 0
 
     def _set_state(self, state: State) -> None:
         if state not in _MOVES[self.state]:
             allowed = ", ".join(sorted(move.value for move in _MOVES[self.state])) or "nothing"
             raise AssertionError(f"viewer goes from {self.state.value} to {allowed}, not to {state.value}")
         self.state = state
-        log.info("= session %s camera %s: %s", self._label, self.stream.camera, state.value)
+        log.info("= session %s camera %s: %s", self._label, self.camera, state.value)
 
     async def _connect(self) -> None:
         try:
@@ -104,103 +133,155 @@ class Viewer:
             log.exception("! session %s: setting up failed", self._label)
             self._end("the worker failed to set the session up; its log says why")
             return
-        address = self.ice_session.address
-        assert address is not None, "DTLS records are only taken from checked addresses"
+        assert self._outlet is not None, "DTLS records are only taken from checked addresses"
         self._set_state(State.CONNECTED)
-        self._sender = RtpSender(
-            self._ice.egress,
-            self._pacer,
-            protector(master, self.ssrc, self._offer.payload_type),
-            address,
-            self.ssrc,
+        room = self._room
+        self._viewing = Viewing(
+            self._offer,
+            master,
+            self._ssrcs,
+            self._outlet,
+            room.pacer,
+            room.pool,
+            self._stream,
+            self._renditions,
+            self._audible,
+            self._endpoint,
+            self._loop.time(),
+            # Not from inside the viewing itself: it is being told a unit.
+            self._end_soon,
+            lambda showing, reason: room.on_changed(self, showing, reason),
         )
-        self.stream.add(self._sender)
-        self.report(CNAME)
+        self._viewing.select(self._quality, self._loop.time())
 
     def _send(self, record: bytes) -> None:
-        if self.ice_session.address is not None:
-            self._ice.egress.send_datagram(record, self.ice_session.address)
+        if self._outlet is not None:
+            self._outlet.path.send_datagram(record)
 
-    def _on_address(self, address: Address) -> None:
-        if self.state is State.CHECKING:
+    def on_path(self, path: Path) -> None:
+        """Media goes this way from now on."""
+        if self._outlet is None:
+            self._outlet = Outlet(self._room.egress, path)
             self._set_state(State.CONNECTING)
-        if self._sender is not None:
-            self._sender.address = address
+        else:
+            self._outlet.aim(path)
+        log.debug("= session %s: %s", self._label, path)
 
-    def _on_record(self, record: bytes) -> None:
+    def on_record(self, record: bytes) -> None:
+        """Takes DTLS records."""
         self._dtls.feed(record)
 
-    def _on_rtcp(self, data: bytes) -> None:
+    def on_rtcp(self, data: bytes) -> None:
+        """Takes SRTCP."""
         try:
             packets = parse_rtcp(self._dtls.unprotect_rtcp(data))
         except PeerError as exc:
-            self._ice.rejected += 1
+            self.rejected += 1
             log.debug("! session %s: %s", self._label, exc)
             return
-        for packet in packets:
-            match packet:
-                case KeyframeRequest(media_ssrc=self.ssrc):
-                    self._on_keyframe_request()
-                case ReceiverReport(reports=reports):
-                    for block in reports:
-                        if block.ssrc == self.ssrc:
-                            self.loss_fraction = block.fraction_lost / 256
-                case Goodbye():
-                    self._end("the viewer said goodbye")
-                    return
-                case _:
-                    pass
+        if self._viewing is not None:
+            self._viewing.on_rtcp(packets, self._loop.time())
+        if any(isinstance(packet, Goodbye) for packet in packets):
+            self._end("the viewer said goodbye")
 
-    def _on_keyframe_request(self) -> None:
-        now = self._loop.time()
-        if self.state is not State.CONNECTED or self._sender is None:
-            return
-        if now - self._keyframe_requested_at < KEYFRAME_REQUEST_INTERVAL_S:
-            return
-        self._keyframe_requested_at = now
-        log.debug("< session %s: keyframe request", self._label)
-        self.stream.resend(self._sender)
+    def add_candidates(self, sdp_fragment: str) -> None:
+        """Takes trickled candidates."""
+        if self._ice is not None:
+            self._ice.add_candidates(sdp_fragment)
 
-    def report(self, cname: str) -> None:
-        """Sends an RTCP sender report once there is something to report."""
-        if self._sender is None:
-            return
-        report = self._sender.report(time.time_ns(), cname)
-        if report is not None:
-            self._send(self._dtls.protect_rtcp(report))
+    @property
+    def qualities(self) -> frozenset[Quality]:
+        """What it may ask for."""
+        return frozenset(("auto", "keyframes", *self._renditions))
+
+    def select(self, quality: Quality) -> None:
+        """What the viewer wants to be given."""
+        self._quality = quality
+        if self._viewing is not None:
+            self._viewing.select(quality, self._loop.time())
 
     def check(self) -> None:
-        """Ends a viewer that fell silent, or whose camera turned out to send what is not shown."""
-        if self.stream.problem is not None:
-            self._end(self.stream.problem)
-        elif self.state is State.CONNECTED and not self._ice.has_consent(self.ice_session):
+        """To be called about twice a second: consent, quality, reports."""
+        if self.state is not State.CONNECTED or self._viewing is None or self._ice is None:
+            return
+        if not self._ice.has_consent():
             self._end("the viewer fell silent (ICE consent ran out)")
+            return
+        now = self._loop.time()
+        self._viewing.check(now)
+        for report in self._viewing.reports(now, CNAME):
+            self._send(self._dtls.protect_rtcp(report))
+
+    def report(self) -> SessionReport:
+        """This viewer as the API shows it."""
+        if self._viewing is not None:
+            return self._viewing.report(self.session, self.state.value)
+        return SessionReport(
+            session=self.session,
+            camera=self.camera,
+            state=self.state.value,
+            path=str(self._outlet.path) if self._outlet is not None else None,
+            srtp=None,
+            quality=self._quality,
+            showing=self._renditions[0],
+            video_codec=None,
+            audio_codec=None,
+            packets=0,
+            octets=0,
+            retransmitted=0,
+            dropped_frames=0,
+            keyframe_requests=0,
+            loss=0.0,
+            rtt_s=None,
+            available_bitrate=None,
+        )
 
     def _on_dtls_closed(self) -> None:
         self._end("the viewer closed the connection")
 
     def _release(self) -> None:
         self._set_state(State.CLOSED)
-        self._ice.end(self.ice_session)
-        if self._sender is not None:
-            self.stream.discard(self._sender)
-            self._sender.close()
+        if self._viewing is not None:
+            self._viewing.close()
+        else:
+            self._room.pool.release(self._stream)
+
+    def _end_soon(self, reason: str) -> None:
+        self._loop.call_soon(self._end, reason)
 
     def _end(self, reason: str) -> None:
         if self.state is State.CLOSED:
             return
         self._release()
-        self._stopping = self._loop.create_task(self._dtls.stop())
+        self._stopping = self._loop.create_task(self._stop())
         log.info("= session %s ended: %s", self._label, reason)
-        self._on_closed(self, reason)
+        self._room.on_closed(self, reason)
 
     async def close(self) -> None:
         """Ends the session from our side: RTCP BYE, DTLS close_notify."""
         if self.state is State.CLOSED:
             return
-        if self._sender is not None:
-            goodbye = serialize_rtcp(ReceiverReport(self.ssrc)) + serialize_rtcp(Goodbye((self.ssrc,)))
+        if self._viewing is not None:
+            goodbye = serialize_rtcp(ReceiverReport(self.video_ssrc)) + serialize_rtcp(
+                Goodbye((self.video_ssrc, self.rtx_ssrc, self.audio_ssrc))
+            )
             self._send(self._dtls.protect_rtcp(goodbye))
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
         self._release()
+        await self._stop()
+
+    async def _stop(self) -> None:
         await self._dtls.stop()
+        if self._ice is not None:
+            self._ice.close()
+
+
+def _distinct_ssrcs() -> tuple[int, int, int]:
+    """For video, its retransmissions, and audio (RFC 3550 section 8.1)."""
+    found = [0]
+    while len(found) < 4:
+        ssrc = secrets.randbits(32)
+        if ssrc not in found:
+            found.append(ssrc)
+    return found[1], found[2], found[3]

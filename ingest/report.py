@@ -56,6 +56,7 @@ def _video(output: Output, figures: StreamFigures) -> VideoReport | None:
         codec=source.codec,
         profile=parameters.profile if parameters else None,
         profile_level_id=parameters.profile_level_id if parameters else None,
+        profile_tier_level=parameters.profile_tier_level if parameters else None,
         width=parameters.width if parameters else None,
         height=parameters.height if parameters else None,
         fps=figures.fps,

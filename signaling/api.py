@@ -1,4 +1,4 @@
-"""What is visible outside: health of the system and state of the cameras. No camera URL is known here."""
+"""What is visible outside: health, cameras, workers and sessions. No camera URL is known here."""
 
 import dataclasses
 
@@ -9,7 +9,10 @@ from signaling.broker import Broker
 from signaling.problems import RETRY_SOON_S, Problem
 from signaling.workers import CameraStatus
 
-Member = str | int | float | None
+Member = str | int | float | list[str] | None
+
+SHOWN_OF_SESSION = 6
+"Characters of a session's id: whoever knows the whole id may end the session."
 
 
 def _error(status: CameraStatus) -> str | None:
@@ -22,9 +25,11 @@ def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
     """One camera of `GET /api/v1/cameras`, by its main stream; bitrate in bit/s, gop_s and age in s."""
     video = status.main.video if status.main else None
     audio = status.main.audio if status.main else None
+    age_s = status.age_s(status.main)
     return {
         "name": status.name,
         "state": status.state,
+        "renditions": [known.name for known in status.formats],
         "codec": video.codec if video else None,
         "profile": video.profile if video else None,
         "width": video.width if video else None,
@@ -33,7 +38,7 @@ def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
         "bitrate": video.bitrate if video else None,
         "gop_s": video.gop_s if video else None,
         "audio": audio.codec if audio else None,
-        "age": round(status.age_s, 3) if status.age_s is not None else None,
+        "age": round(age_s, 3) if age_s is not None else None,
         "viewers": viewers,
         "error": _error(status),
     }
@@ -51,6 +56,8 @@ class Api:
             web.get("/healthz", self._health),
             web.get("/api/v1/cameras", self._cameras),
             web.get("/api/v1/cameras/{camera}/report", self._report),
+            web.get("/api/v1/sessions", self._sessions),
+            web.get("/api/v1/workers", self._workers),
             web.get("/api/v1/events", self._events),
         ]
 
@@ -77,16 +84,42 @@ class Api:
         if not self._broker.registry.has_camera(name):
             raise Problem(404, f"there is no camera {name[:60]!r}; GET api/v1/cameras lists them")
         status = self._broker.registry.status(name)
-        renditions = status.report.renditions if status.report else ()
         return web.json_response(
             {
                 "camera": name,
                 "state": status.state,
                 "error": _error(status),
                 "viewers": self._broker.sessions.count_by_camera()[name],
-                "renditions": [dataclasses.asdict(rendition) for rendition in renditions],
+                "renditions": [dataclasses.asdict(rendition) for rendition in status.renditions],
                 "events": [events.members(event) for event in self._broker.events.of_camera(name)],
             }
+        )
+
+    async def _sessions(self, request: web.Request) -> web.Response:
+        """Every session as its worker sees it (messages.SessionReport), and the workers that do not say."""
+        reports = await self._broker.session_reports()
+        sessions = [
+            dataclasses.asdict(session)
+            | {"session": f"{session.session[:SHOWN_OF_SESSION]}…", "worker": worker}
+            for worker, said in reports.items()
+            for session in said or ()
+        ]
+        silent = [worker for worker, said in reports.items() if said is None]
+        return web.json_response({"sessions": sessions, "silent": silent})
+
+    async def _workers(self, request: web.Request) -> web.Response:
+        """The live workers with their last report (messages.WorkerReport); age in s since it was heard."""
+        registry, sessions = self._broker.registry, self._broker.sessions.count_by_worker()
+        return web.json_response(
+            [
+                {
+                    "worker": worker.identity,
+                    "age": round(registry.silence_s(worker), 3),
+                    "sessions": sessions[worker.identity],
+                    "report": dataclasses.asdict(worker.report) if worker.report else None,
+                }
+                for worker in registry.workers()
+            ]
         )
 
     async def _events(self, request: web.Request) -> web.StreamResponse:

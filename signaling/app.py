@@ -12,6 +12,7 @@ from signaling.api import Api
 from signaling.broker import Broker
 from signaling.fragment import MAX_SDP_BYTES
 from signaling.http_body import problems
+from signaling.metrics import Metrics
 from signaling.pages import Pages
 from signaling.websocket import WebSockets
 from signaling.whep import Whep
@@ -55,7 +56,7 @@ def create_app(broker: Broker, clock: Clock) -> web.Application:
     app.on_shutdown.append(sockets.close)
     api = Api(broker)
     app.on_shutdown.append(api.close)
-    for room in (Whep(broker), sockets, api, Pages()):
+    for room in (Whep(broker), sockets, api, Metrics(broker), Pages()):
         app.add_routes(room.routes())
     return app
 

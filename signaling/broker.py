@@ -1,4 +1,4 @@
-"""What a viewer can ask for, over WHEP and WebSocket alike: open, trickle, close a session on some worker."""
+"""What viewers can ask of the workers, over WHEP and WebSocket alike: to open, trickle, select, close."""
 
 import asyncio
 import logging
@@ -22,8 +22,14 @@ from common.messages import (
     IngestHello,
     Message,
     OfferRequest,
+    Quality,
     Refused,
+    SelectRequest,
+    SessionChanged,
     SessionEnded,
+    SessionReport,
+    SessionsReport,
+    SessionsRequest,
     WorkerReport,
 )
 from signaling import fragment, routing
@@ -62,6 +68,8 @@ class Broker:
         self.sessions = SessionTable()
         self.events = EventLog(clock)
         self._offers: Counter[str] = Counter()
+        self._early: dict[str, list[tuple[str, SessionChanged | SessionEnded]]] = {}
+        "What workers say of sessions whose answer has not been passed on yet."
         self._tasks: set[asyncio.Task[None]] = set()
         self._control = ControlServer(endpoint, self._heard)
 
@@ -94,11 +102,8 @@ class Broker:
 
     def _heard(self, identity: str, message: Message) -> None:
         match message:
-            case SessionEnded():
-                session = self.sessions.get(message.session)
-                if session is not None and session.worker == identity:
-                    log.info("= session %.6s… of %s ended: %s", session.id, session.camera, message.reason)
-                    self.sessions.end(message.session, message.reason)
+            case SessionChanged() | SessionEnded():
+                self._heard_of_session(identity, message)
             case IngestHello() | FanoutHello() | CameraReport() | WorkerReport():
                 match self.registry.heard(identity, message):
                     case HelloNeeded():
@@ -113,6 +118,21 @@ class Broker:
                     self.events.add(message)
             case _:
                 log.warning("! control: %s sent %s, which no peer sends", identity, message.TYPE)
+
+    def _heard_of_session(self, worker: str, message: SessionChanged | SessionEnded) -> None:
+        if message.session in self._early:
+            self._early[message.session].append((worker, message))
+            return
+        session = self.sessions.get(message.session)
+        if session is None or session.worker != worker:
+            return
+        match message:
+            case SessionChanged(_, showing, reason):
+                log.info("= session %.6s… of %s is given %s: %s", session.id, session.camera, showing, reason)
+                self.sessions.changed(message)
+            case SessionEnded(_, reason):
+                log.info("= session %.6s… of %s ended: %s", session.id, session.camera, reason)
+                self.sessions.end(session.id, reason)
 
     def _loads(self) -> list[routing.Load]:
         loads = []
@@ -131,22 +151,47 @@ class Broker:
 
     async def open(self, camera: str, sdp: str, owner: Owner | None = None) -> tuple[Session, Answer]:
         """A new session for `camera` on the least-loaded worker; raises Problem."""
+        request = self._offer_request(camera, sdp)
+        self._early[request.session] = []
+        try:
+            worker, answer = await self._place(request)
+        except BaseException:
+            del self._early[request.session]
+            raise
+        session = Session(
+            id=request.session,
+            camera=camera,
+            worker=worker,
+            entity_tag=answer.ice_ufrag,
+            viewer_ufrag=fragment.ice_ufrag(sdp),
+        )
+        self.sessions.add(session, owner)
+        log.info("= session %.6s… of %s on %s", session.id, camera, worker)
+        # What the worker says meanwhile is told later, when the caller has passed the answer on.
+        asyncio.get_running_loop().call_soon(self._opened, session.id)
+        return session, answer
+
+    def _opened(self, session: str) -> None:
+        for worker, message in self._early.pop(session):
+            self._heard_of_session(worker, message)
+
+    def _offer_request(self, camera: str, sdp: str) -> OfferRequest:
         fragment.check_offer(sdp)
         if not self.registry.has_camera(camera):
             raise Problem(404, f"there is no camera {camera[:60]!r}; GET api/v1/cameras lists them")
         ingest = self.registry.ingest(camera)
         if ingest is None:
             raise Problem(503, f"the ingest process of {camera} is not up; it is started again", RETRY_SOON_S)
-        main = self.registry.status(camera).main
-        video = main.video if main else None
-        request = OfferRequest(
+        return OfferRequest(
             session=secrets.token_urlsafe(16),
             camera=camera,
             media_endpoint=ingest.media_endpoint,
-            codec=video.codec if video else None,
-            profile_level_id=video.profile_level_id if video else None,
+            renditions=self.registry.status(camera).formats,
             sdp=sdp,
         )
+
+    async def _place(self, request: OfferRequest) -> tuple[str, Answer]:
+        """The worker that takes the viewer, and its answer; raises Problem when none does."""
         failed: dict[str, Problem] = {}
         while len(failed) < OFFER_ATTEMPTS:
             worker = routing.choose(self._loads(), without=failed)
@@ -154,16 +199,7 @@ class Broker:
                 break
             match await self._offer(worker, request):
                 case Answer() as answer:
-                    session = Session(
-                        id=request.session,
-                        camera=camera,
-                        worker=worker,
-                        entity_tag=answer.ice_ufrag,
-                        viewer_ufrag=fragment.ice_ufrag(sdp),
-                    )
-                    self.sessions.add(session, owner)
-                    log.info("= session %.6s… of %s on %s", session.id, camera, worker)
-                    return session, answer
+                    return worker, answer
                 case problem:
                     failed[worker] = problem
         if failed:
@@ -220,12 +256,33 @@ class Broker:
             raise Problem(422, "ICE restarts are not supported; make a new session")
         await self._ask(session, CandidateRequest(session.id, sdp_fragment))
 
+    async def select(self, session: Session, quality: Quality) -> None:
+        """Tells the worker what the viewer wants to be given; raises Problem."""
+        await self._ask(session, SelectRequest(session.id, quality))
+
     async def end(self, session: Session) -> None:
         """Ends a session at the viewer's wish; raises Problem when its worker does not answer."""
         self.sessions.end(session.id, "closed by the viewer")
         await self._ask(session, CloseRequest(session.id))
 
-    async def _ask(self, session: Session, message: CandidateRequest | CloseRequest) -> None:
+    async def session_reports(self) -> dict[str, tuple[SessionReport, ...] | None]:
+        """By live worker what it says of its sessions; None where it does not say it in time."""
+        workers = [worker.identity for worker in self.registry.workers()]
+        reports = await asyncio.gather(*(self._session_reports_of(worker) for worker in workers))
+        return dict(zip(workers, reports, strict=True))
+
+    async def _session_reports_of(self, worker: str) -> tuple[SessionReport, ...] | None:
+        try:
+            reply = await self._control.request(worker, SessionsRequest(), self._deadline_s)
+        except BusTimeout as exc:
+            log.warning("! sessions: %s", exc)
+            return None
+        if isinstance(reply, SessionsReport):
+            return reply.sessions
+        log.error("! sessions: %s answered with %s", worker, reply.TYPE)
+        return None
+
+    async def _ask(self, session: Session, message: CandidateRequest | SelectRequest | CloseRequest) -> None:
         try:
             reply = await self._control.request(session.worker, message, self._deadline_s)
         except BusTimeout as exc:

@@ -3,6 +3,7 @@
     {"type": "offer", "id": any, "camera": "front", "sdp": "v=0…"}
     {"type": "attach", "id": any, "session": "…"}
     {"type": "candidate", "id": any, "session": "…", "candidate": "SDP fragment" or RTCIceCandidateInit}
+    {"type": "select", "id": any, "session": "…", "quality": "auto", "main", "sub" or "keyframes"}
     {"type": "close", "id": any, "session": "…"}
 
 `id`, a short string or integer, is optional and comes back with the answer or error.
@@ -11,6 +12,7 @@
 import json
 from dataclasses import dataclass
 
+from common.messages import QUALITIES, Quality
 from signaling import fragment
 from signaling.problems import Problem
 
@@ -46,13 +48,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Select:
+    """What the viewer wants to be given."""
+
+    session: str
+    quality: Quality
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End a session."""
 
     session: str
 
 
-Command = Offer | Attach | Candidate | Close
+Command = Offer | Attach | Candidate | Select | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,13 @@ def _optional_text(value: object, name: str) -> str | None:
     return value
 
 
+def _quality(value: object) -> Quality:
+    for quality in QUALITIES:
+        if value == quality:
+            return quality
+    raise Problem(400, f"`quality` must be one of {', '.join(QUALITIES)}")
+
+
 def parse(content: dict[str, object]) -> Command:
     """The command in a JSON object; raises Problem 400 or 413."""
     match content.get("type"):
@@ -112,10 +129,12 @@ def parse(content: dict[str, object]) -> Command:
             return Attach(_text(content, "session"))
         case "candidate":
             return Candidate(_text(content, "session"), _fragment(content.get("candidate")))
+        case "select":
+            return Select(_text(content, "session"), _quality(content.get("quality")))
         case "close":
             return Close(_text(content, "session"))
         case _:
-            raise Problem(400, "`type` must be offer, attach, candidate or close")
+            raise Problem(400, "`type` must be offer, attach, candidate, select or close")
 
 
 def _fragment(candidate: object) -> str:

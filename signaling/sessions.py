@@ -4,12 +4,13 @@ A session belongs to its worker; this table only remembers. It is filled by answ
 signaling by what the workers say in their hello.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.messages import SessionEntry
+from common.messages import SessionChanged, SessionEntry
 
 ORPHAN_GRACE_S = 10.0
 "How long a session outlives its WebSocket, so that a viewer whose socket breaks keeps the picture."
@@ -27,10 +28,16 @@ class Session:
     "Names the ICE session; None when signaling has been restarted since."
     viewer_ufrag: str | None = None
     "The offer's ice-ufrag; None when signaling has been restarted since."
+    change: SessionChanged | None = None
+    "What its worker said last of what the viewer is given."
 
 
 class Owner(Protocol):
-    """Who wants to hear of a session's end: a WebSocket."""
+    """Who wants to hear of a session: a WebSocket."""
+
+    def session_changed(self, change: SessionChanged) -> None:
+        """The viewer is given something else now."""
+        ...
 
     def session_ended(self, session: str, reason: str) -> None:
         """Called once, after the session has left the table."""
@@ -59,6 +66,13 @@ class SessionTable:
         """Gives a session to another socket; `session` must be known."""
         self._owners[session] = owner
         self._orphans.pop(session, None)
+
+    def changed(self, change: SessionChanged) -> None:
+        """Keeps what a viewer is given and tells the owner; the session must be known."""
+        self._sessions[change.session] = dataclasses.replace(self._sessions[change.session], change=change)
+        owner = self._owners.get(change.session)
+        if owner is not None:
+            owner.session_changed(change)
 
     def release(self, owner: Owner, now_s: float) -> None:
         """The owner's socket is gone: its sessions live on for the grace."""

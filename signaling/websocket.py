@@ -3,7 +3,9 @@
 The viewer's messages are in `commands.py`. Signaling sends
 
     {"type": "answer", "id": …, "session": "…", "sdp": "v=0…"}
-    {"type": "attached", "id": …, "session": "…"}
+    {"type": "attached", "id": …, "session": "…", "showing": …, "reason": …}    null until known
+    {"type": "selected", "id": …, "session": "…", "quality": "auto"}
+    {"type": "showing", "session": "…", "showing": "main", "reason": "…"}    unasked; or "sub", "keyframes"
     {"type": "close", "session": "…", "reason": "…"}       answer to a close, and unasked when a session died
     {"type": "error", "id": …, "session": "…", "status": 404, "title": "…", "detail": "…"}
 
@@ -19,9 +21,10 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from common.clock import Clock
+from common.messages import SessionChanged
 from signaling import commands
 from signaling.broker import Broker
-from signaling.commands import Attach, Candidate, Close, Envelope, Offer
+from signaling.commands import Attach, Candidate, Close, Envelope, Offer, Select
 from signaling.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,7 @@ def _hostname(url: str) -> str | None:
 
 
 class ViewerSocket:
-    """One WebSocket: commands in, answers and ends of sessions out."""
+    """One WebSocket: commands in, answers, changes and ends of sessions out."""
 
     def __init__(
         self, broker: Broker, socket: web.WebSocketResponse, transport: asyncio.Transport | None
@@ -71,6 +74,10 @@ class ViewerSocket:
         self._transport = transport
         self._outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_MESSAGES)
         self._requests: set[asyncio.Task[None]] = set()
+
+    def session_changed(self, change: SessionChanged) -> None:
+        """Tells the viewer what it is given now."""
+        self._send("showing", Envelope(session=change.session), showing=change.showing, reason=change.reason)
 
     def session_ended(self, session: str, reason: str) -> None:
         """Tells the viewer; it will ask for a new session."""
@@ -112,11 +119,19 @@ class ViewerSocket:
                     session, answer = await self._broker.open(camera, sdp, self)
                     self._send("answer", Envelope(about.id, session.id), sdp=answer.sdp)
                 case Attach(session_id):
-                    self._broker.find(session_id)
+                    change = self._broker.find(session_id).change
                     self._broker.sessions.attach(session_id, self)
-                    self._send("attached", about)
+                    self._send(
+                        "attached",
+                        about,
+                        showing=change.showing if change else None,
+                        reason=change.reason if change else None,
+                    )
                 case Candidate(session_id, sdp_fragment):
                     await self._broker.trickle(self._broker.find(session_id), sdp_fragment)
+                case Select(session_id, quality):
+                    await self._broker.select(self._broker.find(session_id), quality)
+                    self._send("selected", about, quality=quality)
                 case Close(session_id):
                     session = self._broker.find(session_id)
                     self._broker.sessions.attach(session_id, self)  # so that this socket is told
@@ -132,8 +147,8 @@ class ViewerSocket:
         del members["type"]  # `about:blank`; in a message `type` says what the message is
         self._send("error", about, **members)
 
-    def _send(self, kind: str, about: Envelope, **members: str | int) -> None:
-        message: dict[str, str | int] = {"type": kind}
+    def _send(self, kind: str, about: Envelope, **members: str | int | None) -> None:
+        message: dict[str, str | int | None] = {"type": kind}
         if about.id is not None:
             message["id"] = about.id
         if about.session is not None:

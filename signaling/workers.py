@@ -8,9 +8,11 @@ from typing import Literal
 
 from common.clock import Clock
 from common.messages import (
+    RENDITIONS,
     CameraReport,
     FanoutHello,
     IngestHello,
+    RenditionFormat,
     RenditionReport,
     RenditionState,
     SessionEntry,
@@ -24,6 +26,8 @@ WORKER_SILENCE_S = 2.0
 INGEST_SILENCE_S = 3.0
 
 Heartbeat = IngestHello | FanoutHello | CameraReport | WorkerReport
+CameraState = RenditionState | Literal["down"]
+"`down`: the camera's ingest process is not heard."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +70,38 @@ class CameraStatus:
     """A configured camera as the outside sees it."""
 
     name: str
-    state: RenditionState | Literal["down"]
-    "Of the main stream. `down`: its ingest process is not heard."
+    state: CameraState
+    "Of the main stream."
     report: CameraReport | None
     "The last one of the process that runs now."
-    age_s: float | None
-    "Seconds since the last access unit of the main stream."
+    report_age_s: float
+    "Seconds since that process was heard."
+
+    @property
+    def renditions(self) -> tuple[RenditionReport, ...]:
+        """What is known of its streams, the main one first."""
+        return self.report.renditions if self.report else ()
 
     @property
     def main(self) -> RenditionReport | None:
         """What is known of the main stream."""
-        return self.report.renditions[0] if self.report and self.report.renditions else None
+        return self.renditions[0] if self.renditions else None
+
+    @property
+    def formats(self) -> tuple[RenditionFormat, ...]:
+        """What a worker is told with an offer; the main stream is always among them."""
+        known = {rendition.name: rendition for rendition in self.renditions}
+        return tuple(
+            RenditionFormat(name, known[name].video, known[name].audio)
+            for name in RENDITIONS
+            if name in known
+        ) or (RenditionFormat("main", None, None),)
+
+    def age_s(self, rendition: RenditionReport | None) -> float | None:
+        """Seconds since the last access unit of one of its streams; None where there was none."""
+        if rendition is None or rendition.last_access_unit_age_s is None:
+            return None
+        return rendition.last_access_unit_age_s + self.report_age_s
 
 
 class Registry:
@@ -154,6 +179,10 @@ class Registry:
         """The live workers."""
         return list(self._workers.values())
 
+    def silence_s(self, worker: Worker) -> float:
+        """Seconds since a worker was heard."""
+        return self._clock.monotonic_s() - worker.heard_s
+
     def has_camera(self, name: str) -> bool:
         """True when the configuration names this camera."""
         return name in self._configured
@@ -168,12 +197,11 @@ class Registry:
     def status(self, camera: str) -> CameraStatus:
         """State and last report of a configured camera."""
         ingest = self._ingests.get(camera)
-        report = ingest.report if ingest is not None else None
-        status = CameraStatus(camera, "down", report, None)
-        main = status.main
-        if ingest is not None and main is not None and main.last_access_unit_age_s is not None:
-            age_s = main.last_access_unit_age_s + self._clock.monotonic_s() - ingest.heard_s
-            status = dataclasses.replace(status, age_s=age_s)
-        if self.ingest(camera) is not None:
-            status = dataclasses.replace(status, state=main.state if main else "connecting")
+        if ingest is None:
+            return CameraStatus(camera, "down", None, 0.0)
+        age_s = self._clock.monotonic_s() - ingest.heard_s
+        status = CameraStatus(camera, "down", ingest.report, age_s)
+        if age_s <= INGEST_SILENCE_S:
+            state = status.main.state if status.main else "connecting"
+            status = dataclasses.replace(status, state=state)
         return status

@@ -39,6 +39,8 @@ class VideoParameters:
     height: int
     max_reorder_frames: int | None
     "Frames that may wait for a later one (B-frames); None when the stream does not say."
+    profile_tier_level: str | None = None
+    "H.265 only: `profile-id=1;tier-flag=0;level-id=93` (RFC 7798 section 7.1)."
 
 
 class Depacketizer(Protocol):

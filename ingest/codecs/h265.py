@@ -113,4 +113,11 @@ class H265Depacketizer(NalDepacketizer):
 
     def _read_sps(self, nal: bytes) -> VideoParameters:
         found = parse_sps(nal)
-        return VideoParameters(found.profile, None, found.width, found.height, found.max_reorder_frames)
+        return VideoParameters(
+            profile=found.profile,
+            profile_level_id=None,
+            width=found.width,
+            height=found.height,
+            max_reorder_frames=found.max_reorder_frames,
+            profile_tier_level=found.profile_tier_level,
+        )

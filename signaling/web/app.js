@@ -1,7 +1,7 @@
 // The page: the list of cameras, the one that is picked, and what is known of it.
 
 import { fetchCameras } from "./api.js";
-import { bitrate, cameraFacts, cameraState } from "./format.js";
+import { bitrate, cameraFacts, cameraState, given, seconds } from "./format.js";
 import { Player } from "./player.js";
 import { Signaling } from "./signaling.js";
 
@@ -91,7 +91,7 @@ function showList() {
 
 function showVeil(camera) {
   const age = player.lastFrameAt === null ? null : performance.now() - player.lastFrameAt;
-  const stale = Math.max(STALE_MS, camera?.fps ? 3000 / camera.fps : 0);
+  const stale = Math.max(STALE_MS, 3 * player.pictureMs);
   const veil = element("veil");
   veil.hidden = age !== null && age < stale && player.phase !== "waiting";
   if (veil.hidden) return;
@@ -106,6 +106,17 @@ function showVeil(camera) {
   setText("veil-detail", camera?.error || player.problem);
 }
 
+function showControls(camera) {
+  const note = player.refusal || given(player.showing);
+  element("given").hidden = !note;
+  setText("given", note);
+  element("sound").hidden = !player.hasSound;
+  setText("sound", element("video").muted ? "Unmute" : "Mute");
+  element("quality").value = player.quality;
+  element("quality").disabled = !camera;
+  element("quality").querySelector("[value=sub]").disabled = !camera?.renditions.includes("sub");
+}
+
 function showFigures() {
   const { latest, rates } = player;
   setText("resolution", latest?.width ? `${latest.width} × ${latest.height}` : "–");
@@ -113,6 +124,8 @@ function showFigures() {
   setText("bitrate", rates ? bitrate(rates.bitrate) : "–");
   setText("loss", rates ? `${(rates.lossShare * 100).toFixed(1)} % (${latest.lost})` : "–");
   setText("jitter", rates?.bufferMs != null ? `${rates.bufferMs.toFixed(0)} ms` : "–");
+  setText("freezes", latest ? `${latest.freezes} (${seconds(latest.freezesS)})` : "–");
+  setText("audio", rates && player.hasSound ? bitrate(rates.audioBitrate) : "–");
 }
 
 const PHASES = {
@@ -131,6 +144,7 @@ function show() {
   if (serverAnswers) setState("server", "Server connected", "good");
   else setState("server", "Server not reachable", "bad");
   showVeil(camera);
+  showControls(camera);
   showFigures();
   showList();
 }
@@ -141,15 +155,20 @@ async function watchCameras() {
     serverAnswers = true;
     pickFirst();
     const camera = cameras.find(({ name }) => name === player.camera);
-    if (camera) player.cameraIs(camera.state, camera.fps);
+    if (camera) player.cameraIs(camera.state, camera.fps, camera.gop_s);
   } catch {
     serverAnswers = false;
-    player.cameraIs("unknown", null);
+    player.cameraIs("unknown");
   }
   show();
   setTimeout(watchCameras, POLL_MS);
 }
 
+element("sound").addEventListener("click", () => {
+  element("video").muted = !element("video").muted;
+  show();
+});
+element("quality").addEventListener("change", ({ target }) => player.select(target.value));
 addEventListener("hashchange", followAddress);
 signaling.connect();
 watchCameras();
@@ -166,5 +185,13 @@ window.cctv3 = Object.freeze({
   get width() { return player.latest?.width ?? 0; },
   get height() { return player.latest?.height ?? 0; },
   get lost() { return player.latest?.lost ?? 0; },
+  get quality() { return player.quality; },
+  get showing() { return player.showing?.showing ?? null; },
+  get showingReason() { return player.showing?.reason ?? null; },
+  get refusal() { return player.refusal; },
+  get hasSound() { return player.hasSound; },
+  get muted() { return element("video").muted; },
+  get audioPackets() { return player.latest?.audioPackets ?? 0; },
+  get freezes() { return player.latest?.freezes ?? 0; },
   get rates() { return player.rates && { ...player.rates }; },
 });

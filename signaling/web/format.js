@@ -24,6 +24,14 @@ export function cameraState(state) {
   return CAMERA_STATES[state] ?? [state, "wait"];
 }
 
+const GIVEN = { sub: "Sub stream", keyframes: "Keyframes only" };
+
+/** What a viewer is given and why, unless it is the main stream. */
+export function given(showing) {
+  const words = GIVEN[showing?.showing];
+  return words ? `${words}: ${showing.reason}` : "";
+}
+
 /** What the camera sends, in one line. */
 export function cameraFacts(camera) {
   const parts = [];

@@ -1,12 +1,32 @@
 // One camera in one video element: a WebRTC session that is made anew whenever it dies.
 
 import { Backoff } from "./backoff.js";
-import { inboundVideo, rates } from "./statistics.js";
+import { rates, received } from "./statistics.js";
 
 const POLL_MS = 1000;
 const DISCONNECTED_MS = 2000; // ICE often recovers from a short loss by itself
 const CONNECT_MS = 10_000;
 const STALLED_MS = 3000;
+const FRAME_MS = 40; // until the camera's frame rate is known
+const KEYFRAME_MS = 10_000; // until the camera's GOP is known
+
+// Browsers have these header extensions but offer some only when asked: capture time and playout delay.
+const EXTENSIONS = /abs-capture-time|playout-delay|transport-wide-cc/;
+
+function askForExtensions(transceiver) {
+  const known = transceiver.getHeaderExtensionsToNegotiate?.();
+  if (!known) return;
+  const asked = known.map((extension) =>
+    EXTENSIONS.test(extension.uri) && extension.direction === "stopped"
+      ? { ...extension, direction: "recvonly" }
+      : extension,
+  );
+  try {
+    transceiver.setHeaderExtensionsToNegotiate(asked);
+  } catch {
+    // The ones that are offered anyway have to do.
+  }
+}
 
 /**
  * `show()` is called whenever something to be seen has changed. Public fields are for reading:
@@ -22,6 +42,10 @@ export class Player {
   latest = null; // last statistics entry
   rates = null;
   lastFrameAt = null; // performance.now() of the last new picture
+  quality = "auto"; // what the viewer wants: "auto", "main", "sub" or "keyframes"
+  refusal = ""; // why the last wish was not granted
+  showing = null; // what the server gives: {showing: "main", "sub" or "keyframes", reason}
+  hasSound = false;
 
   #signaling;
   #video;
@@ -33,9 +57,11 @@ export class Player {
   #connectTimer = 0;
   #disconnectedTimer = 0;
   #wantedAt = 0;
-  #connectedAt = 0;
+  #waitsSince = 0; // for a picture: connected, or given something else
   #sawPicture = false; // in this session
   #liveSince = null;
+  #frameMs = FRAME_MS;
+  #keyframeMs = KEYFRAME_MS;
 
   constructor(signaling, video, still, show) {
     this.#signaling = signaling;
@@ -47,7 +73,15 @@ export class Player {
       if (detail.session !== this.session) return;
       this.#again(detail.reason, this.#sawPicture ? 0 : this.#backoff.next());
     });
+    signaling.addEventListener("session-showing", ({ detail }) => {
+      if (detail.session === this.session) this.#isGiven(detail);
+    });
     setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  /** The longest time between two pictures that is as it should be. */
+  get pictureMs() {
+    return this.showing?.showing === "keyframes" ? this.#keyframeMs : this.#frameMs;
   }
 
   /** Shows another camera. */
@@ -60,20 +94,34 @@ export class Player {
     this.firstFrameMs = null;
     this.lastFrameAt = null;
     this.problem = "";
+    this.quality = "auto";
+    this.refusal = "";
+    this.hasSound = false;
     this.#liveSince = null;
+    this.#frameMs = FRAME_MS;
+    this.#keyframeMs = KEYFRAME_MS;
     this.#wantedAt = performance.now();
     this.#backoff.reset();
     this.#start();
   }
 
-  /** Takes in what the server says of the camera: a live camera without new pictures means a stuck session. */
-  cameraIs(state, fps) {
+  /** Asks for another quality; the wish holds for this camera over all its sessions. */
+  select(quality) {
+    this.quality = quality;
+    this.#askForQuality();
+    this.#show();
+  }
+
+  /** Takes in what the server says of the camera; a live one without new pictures means a stuck session. */
+  cameraIs(state, fps, gopS) {
     const now = performance.now();
+    if (fps) this.#frameMs = 1000 / fps;
+    if (gopS) this.#keyframeMs = Math.max(gopS * 1000, KEYFRAME_MS);
     if (state !== "live") this.#liveSince = null;
     else this.#liveSince ??= now;
     if (this.phase !== "playing" || this.#liveSince === null || document.hidden) return;
-    const patience = Math.max(STALLED_MS, fps ? 4000 / fps : 0);
-    const since = Math.max(this.#liveSince, this.#connectedAt, this.lastFrameAt ?? 0);
+    const patience = Math.max(STALLED_MS, 4 * this.pictureMs);
+    const since = Math.max(this.#liveSince, this.#waitsSince, this.lastFrameAt ?? 0);
     if (now - since > patience) this.#again("no new picture from a live camera", this.#backoff.next());
   }
 
@@ -82,11 +130,19 @@ export class Player {
     this.phase = "connecting";
     const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
     this.#peer = peer;
-    const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
-    // Live view: no more buffering than the network's jitter asks for.
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-    if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
-    peer.ontrack = ({ track }) => this.#attachTrack(peer, track);
+    for (const kind of ["video", "audio"]) {
+      const transceiver = peer.addTransceiver(kind, { direction: "recvonly" });
+      askForExtensions(transceiver);
+      const { receiver } = transceiver;
+      // Live view: no more buffering than the network's jitter asks for; both alike, to stay in step.
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+    }
+    const stream = new MediaStream();
+    peer.ontrack = ({ track }) => {
+      stream.addTrack(track);
+      if (track.kind === "video") this.#attach(peer, stream);
+    };
     peer.onconnectionstatechange = () => this.#connectionChanged(peer);
     this.#connectTimer = setTimeout(() => {
       this.#again("no connection to the media port", this.#backoff.next());
@@ -103,14 +159,36 @@ export class Player {
         return;
       }
       this.session = answer.session;
+      if (this.quality !== "auto") this.#askForQuality();
       await peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
     } catch (error) {
       if (peer === this.#peer) this.#again(error.message, this.#backoff.next());
     }
   }
 
-  #attachTrack(peer, track) {
-    this.#video.srcObject = new MediaStream([track]);
+  async #askForQuality() {
+    const { session, quality } = this;
+    this.refusal = "";
+    if (!session) return; // the next session is asked
+    let refusal = "";
+    try {
+      await this.#signaling.request({ type: "select", session, quality });
+    } catch (error) {
+      refusal = error.message;
+    }
+    if (session !== this.session || quality !== this.quality) return;
+    this.refusal = refusal;
+    this.#show();
+  }
+
+  #isGiven({ showing, reason }) {
+    this.showing = { showing, reason };
+    this.#waitsSince = performance.now();
+    this.#show();
+  }
+
+  #attach(peer, stream) {
+    this.#video.srcObject = stream;
     // Refused only while a browser forbids even muted playing; the element then waits for a click.
     this.#video.play().catch(() => {});
     const shown = () => {
@@ -138,7 +216,7 @@ export class Player {
     switch (peer.connectionState) {
       case "connected":
         clearTimeout(this.#connectTimer);
-        this.#connectedAt = performance.now();
+        this.#waitsSince = performance.now();
         this.phase = "playing";
         break;
       case "disconnected":
@@ -170,6 +248,7 @@ export class Player {
     clearTimeout(this.#disconnectedTimer);
     if (this.session) this.#signaling.tell({ type: "close", session: this.session });
     this.session = null;
+    this.showing = null;
     this.#sawPicture = false;
     this.latest = null;
     this.rates = null;
@@ -196,7 +275,10 @@ export class Player {
     const session = this.session;
     if (!session) return;
     try {
-      await this.#signaling.request({ type: "attach", session });
+      const attached = await this.#signaling.request({ type: "attach", session });
+      if (session !== this.session) return;
+      if (attached.showing) this.#isGiven(attached);
+      if (this.refusal) this.#askForQuality();
     } catch (error) {
       if (session !== this.session) return;
       // 404: the server is sure that the session is over. Else it is only not ready yet.
@@ -212,12 +294,13 @@ export class Player {
   async #poll() {
     const peer = this.#peer;
     if (peer) {
-      const now = inboundVideo(await peer.getStats());
+      const now = received(await peer.getStats());
       if (peer !== this.#peer) return;
       if (now) {
         const before = this.latest;
         if (before) this.rates = rates(before, now);
         if (now.frames > (before?.frames ?? 0)) this.lastFrameAt = performance.now();
+        this.hasSound ||= now.audioPackets > 0;
         this.latest = now;
       }
     }

@@ -13,7 +13,7 @@ export class RequestFailed extends Error {
   }
 }
 
-/** Events: `open`, `away`, and `session-closed` with detail {session, reason}. */
+/** Events: `open`, `away`; with details `session-closed` and `session-showing`, as the server says them. */
 export class Signaling extends EventTarget {
   #socket = null;
   #opened = Promise.resolve();
@@ -74,6 +74,8 @@ export class Signaling extends EventTarget {
       else waiting.resolve(message);
     } else if (message.type === "close") {
       this.dispatchEvent(new CustomEvent("session-closed", { detail: message }));
+    } else if (message.type === "showing") {
+      this.dispatchEvent(new CustomEvent("session-showing", { detail: message }));
     }
   }
 

@@ -1,22 +1,32 @@
 // Live figures of a session from two successive WebRTC statistics reports (W3C webrtc-stats).
 
-/** The inbound video entry of an RTCStatsReport as plain numbers, or null before it exists. */
-export function inboundVideo(report) {
+function inbound(report, kind) {
   for (const entry of report.values()) {
-    if (entry.type !== "inbound-rtp" || entry.kind !== "video") continue;
-    return {
-      atMs: entry.timestamp,
-      frames: entry.framesDecoded ?? 0,
-      octets: entry.bytesReceived ?? 0,
-      packets: entry.packetsReceived ?? 0,
-      lost: Math.max(entry.packetsLost ?? 0, 0),
-      width: entry.frameWidth ?? 0,
-      height: entry.frameHeight ?? 0,
-      bufferS: entry.jitterBufferDelay ?? 0,
-      buffered: entry.jitterBufferEmittedCount ?? 0,
-    };
+    if (entry.type === "inbound-rtp" && entry.kind === kind) return entry;
   }
   return null;
+}
+
+/** The inbound entries of an RTCStatsReport as plain numbers, or null before there is video. */
+export function received(report) {
+  const video = inbound(report, "video");
+  if (!video) return null;
+  const audio = inbound(report, "audio");
+  return {
+    atMs: video.timestamp,
+    frames: video.framesDecoded ?? 0,
+    octets: video.bytesReceived ?? 0,
+    packets: video.packetsReceived ?? 0,
+    lost: Math.max(video.packetsLost ?? 0, 0),
+    width: video.frameWidth ?? 0,
+    height: video.frameHeight ?? 0,
+    bufferS: video.jitterBufferDelay ?? 0,
+    buffered: video.jitterBufferEmittedCount ?? 0,
+    freezes: video.freezeCount ?? 0,
+    freezesS: video.totalFreezesDuration ?? 0,
+    audioOctets: audio?.bytesReceived ?? 0,
+    audioPackets: audio?.packetsReceived ?? 0,
+  };
 }
 
 /** Rates between two entries of the same session. */
@@ -29,6 +39,7 @@ export function rates(before, now) {
   return {
     fps: (now.frames - before.frames) / seconds,
     bitrate: ((now.octets - before.octets) * 8) / seconds,
+    audioBitrate: ((now.audioOctets - before.audioOctets) * 8) / seconds,
     lossShare: expected > 0 ? lost / expected : 0,
     bufferMs: buffered > 0 ? ((now.bufferS - before.bufferS) / buffered) * 1000 : null,
   };

@@ -11,13 +11,18 @@ from tests.bench import clip, pacing, process
 from tests.support.viewer import Viewer
 from tests.support.viewer_rtp import Arrival
 
-RTP_HEADER = 12
+# Past these shares of a core a step shows queues and not costs.
+FULL_PERCENT = 95.0
+FULL_GENERATOR_PERCENT = 90.0
+# What a next step may be forecast to take; the cost of each viewer falls with their number.
+FORECAST_PERCENT = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One row: one sender with so many viewers."""
 
+    scenario: str
     sender: str
     viewers: int
     seconds: float
@@ -48,9 +53,58 @@ class Step:
     srtp: str
     viewers_cpu_percent: float
     "Of one core, the process of all viewers: near 100 the benchmark measures itself."
+    others_cpu_percent: float
+    "Of one core, everything else on this machine but sender and viewers: it disturbs the delays."
+    retransmitted: int = 0
+    "Packets that the sender says it sent again."
+    switches: int = 0
+    "Times that the sender gave a viewer another quality."
+    floor_us: float | None = None
+    "What the same packets cost to protect and send at least (tests.bench.floor)."
+    over_floor: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
+
+    def full(self) -> str | None:
+        """Who had no more to give in this step; None when all had."""
+        if self.cpu_percent >= FULL_PERCENT:
+            return f"the sender is saturated: {self.cpu_percent} % of a core"
+        if self.viewers_cpu_percent >= FULL_GENERATOR_PERCENT:
+            return f"the load generator is saturated: {self.viewers_cpu_percent} % of a core"
+        return None
+
+    def forbids(self, viewers: int) -> str | None:
+        """Why there is no point in a step of so many viewers after this one."""
+        full = self.full()
+        # Much of what one viewer costs is the process being woken.
+        if full is not None or self.viewers < 20:
+            return full
+        for who, percent in (
+            ("sender", self.cpu_percent),
+            ("load generator", self.viewers_cpu_percent),
+        ):
+            forecast = percent * viewers / self.viewers
+            if forecast > FORECAST_PERCENT:
+                return f"the {who} would be saturated: it would take {forecast:.0f} % of a core"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A row that says why a series ends before this number of viewers."""
+
+    scenario: str
+    sender: str
+    viewers: int
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    def text(self) -> str:
+        """For people."""
+        return f"{self.sender}: not measured from {self.viewers} viewers on: {self.reason}"
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -76,8 +130,9 @@ def delays(
 ) -> dict[int, float]:
     """Milliseconds from publication to arrival, by number of the access unit.
 
-    SRTP hides the payload but neither its size nor its RTP timestamp: sizes tell where in the clip an
-    access unit stands, timestamps count on from there. Empty when nothing fits.
+    SRTP hides the payload but neither its size nor its RTP timestamp: sizes, less `overhead` octets in each
+    packet, tell where in the clip an access unit stands, timestamps count on from there. Empty when nothing
+    fits.
     """
     sizes = [sum(map(len, unit)) for unit in units]
     sample = arrivals[: clip.FPS]
@@ -105,7 +160,8 @@ def delays(
 class Meter:
     """Measures one sender process, step by step."""
 
-    def __init__(self, name: str, pid: int, units: list[clip.Unit], log: Path) -> None:
+    def __init__(self, scenario: str, name: str, pid: int, units: list[clip.Unit], log: Path) -> None:
+        self._scenario = scenario
         self._name = name
         self._pid = pid
         self._units = units
@@ -119,11 +175,11 @@ class Meter:
             viewer.reception.arrivals = []
         before, own_before = process.usage(self._pid), process.usage(os.getpid())
         totals = [viewer.totals() for viewer in viewers]
-        start = loop.time()
+        busy_before, start = process.machine_busy_s(), loop.time()
         await asyncio.sleep(seconds)
         after, own_after = process.usage(self._pid), process.usage(os.getpid())
         received = [viewer.totals().since(old) for viewer, old in zip(viewers, totals, strict=True)]
-        elapsed = loop.time() - start
+        elapsed, busy_s = loop.time() - start, process.machine_busy_s() - busy_before
         published = pacing.published(self._log)
         times: list[float] = []
         keyframe_times: list[float] = []
@@ -133,19 +189,20 @@ class Meter:
             arrivals, viewer.reception.arrivals = viewer.reception.arrivals or [], None
             assert viewer.srtp is not None
             # The first one may have begun before the interval.
-            found = delays(arrivals[1:], RTP_HEADER + viewer.srtp.overhead, self._units, published)
+            found = delays(arrivals[1:], viewer.srtp.overhead, self._units, published)
             times += found.values()
             keyframe_times += (found[number] for number in found if number % len(self._units) in keyframes)
             missing += max(0, int(elapsed * clip.FPS) - 2 - len(found))
             await asyncio.sleep(0)
         times.sort()
         packets = sum(total.packets for total in received)
-        cpu_s = after.cpu_s - before.cpu_s
+        cpu_s, own_s = after.cpu_s - before.cpu_s, own_after.cpu_s - own_before.cpu_s
         if self._first is None:
             self._first = (len(viewers), after.pss_kb)
         first_viewers, first_pss = self._first
         added = len(viewers) - first_viewers
         return Step(
+            scenario=self._scenario,
             sender=self._name,
             viewers=len(viewers),
             seconds=round(elapsed, 2),
@@ -164,5 +221,6 @@ class Meter:
             dropped=0,
             loop_lag_ms=None,
             srtp=",".join(sorted({viewer.srtp.profile for viewer in viewers if viewer.srtp})),
-            viewers_cpu_percent=round(100 * (own_after.cpu_s - own_before.cpu_s) / elapsed, 1),
+            viewers_cpu_percent=round(100 * own_s / elapsed, 1),
+            others_cpu_percent=round(100 * (busy_s - cpu_s - own_s) / elapsed, 1),
         )

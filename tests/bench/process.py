@@ -40,6 +40,22 @@ def usage(pid: int) -> Usage:
     return Usage((int(fields[11]) + int(fields[12])) / _TICKS_PER_S, pss)
 
 
+def machine_busy_s() -> float:
+    """CPU seconds that all processes of the machine have used, and that its host took (steal, proc(5))."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / _TICKS_PER_S
+
+
+def descriptors(pid: int) -> int:
+    """Open file descriptors."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def threads(pid: int) -> int:
+    """Threads."""
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+
+
 @contextlib.asynccontextmanager
 async def running(
     *arguments: str, environment: dict[str, str] | None = None, talks: bool = False

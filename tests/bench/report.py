@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.bench.measure import Step
+from tests.bench.measure import Step, Stop
 from tests.bench.scenario_cameras import CamerasStep
+from tests.bench.scenario_churn import ChurnStep
 from tests.bench.scenario_ingest import IngestStep
+from tests.bench.scenario_join import JoinStep
 
 _COLUMNS = (
     ("sender", "sender"),
     ("viewers", "viewers"),
     ("us_per_packet", "µs/packet"),
+    ("over_floor", "x floor"),
     ("cpu_percent", "CPU %"),
     ("cpu_percent_per_viewer", "CPU %/viewer"),
     ("pss_mb", "PSS MB"),
@@ -23,10 +26,13 @@ _COLUMNS = (
     ("delay_keyframe_p99_ms", "keyframe p99 ms"),
     ("packets", "packets"),
     ("lost", "lost"),
+    ("retransmitted", "again"),
+    ("switches", "switches"),
     ("dropped", "dropped"),
     ("unmatched", "unmatched"),
     ("loop_lag_ms", "loop lag ms"),
     ("viewers_cpu_percent", "viewers' CPU %"),
+    ("others_cpu_percent", "others' CPU %"),
     ("srtp", "SRTP"),
 )
 
@@ -37,42 +43,54 @@ class Report:
 
     date: str
     machine: dict[str, str]
-    clip: str
+    clips: dict[str, str]
     steps: list[Step] = field(default_factory=list)
+    stops: list[Stop] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    joins: list[JoinStep] = field(default_factory=list)
+    churn: ChurnStep | None = None
     ingest: list[IngestStep] = field(default_factory=list)
     cameras: CamerasStep | None = None
 
-    def ratios(self) -> dict[int, float]:
-        """aiortc's CPU time for each packet over the worker's, by viewer count."""
-        cost = {(step.sender, step.viewers): step.us_per_packet for step in self.steps}
-        return {
-            viewers: round(cost["aiortc", viewers] / own, 1)
-            for (sender, viewers), own in cost.items()
-            if sender == "fanout" and own and ("aiortc", viewers) in cost
-        }
+    def _fanout(self) -> list[Step]:
+        return [step for step in self.steps if step.scenario == "fanout" and step.us_per_packet]
 
-    def best_ratio(self) -> float | None:
-        """aiortc's cheapest step over the worker's step with the most viewers."""
-        own = [step for step in self.steps if step.sender == "fanout" and step.us_per_packet]
-        yardstick = [step.us_per_packet for step in self.steps if step.sender == "aiortc"]
-        if not own or not yardstick:
-            return None
-        largest = max(own, key=lambda step: step.viewers)
-        return round(min(yardstick) / largest.us_per_packet, 1)
+    def ratios(self) -> dict[str, dict[int, float]]:
+        """aiortc's CPU time for each packet over the worker's, by its form and the viewer count."""
+        yardstick = {s.viewers: s.us_per_packet for s in self._fanout() if s.sender == "aiortc"}
+        ratios: dict[str, dict[int, float]] = {}
+        for step in self._fanout():
+            if step.sender != "aiortc" and step.viewers in yardstick:
+                ratio = round(yardstick[step.viewers] / step.us_per_packet, 1)
+                ratios.setdefault(step.sender, {})[step.viewers] = ratio
+        return ratios
+
+    def best_ratios(self) -> dict[str, float]:
+        """aiortc's cheapest step over the worker's step with the most viewers, by its form."""
+        yardstick = [step.us_per_packet for step in self._fanout() if step.sender == "aiortc"]
+        fullest = {step.sender: step for step in self._fanout() if step.sender != "aiortc"}
+        if not yardstick:
+            return {}
+        return {name: round(min(yardstick) / step.us_per_packet, 1) for name, step in fullest.items()}
 
     def text(self) -> str:
         """For people."""
-        lines = [f"{self.date}  {self.clip}"]
-        lines.append("  ".join(f"{name} {value}" for name, value in self.machine.items()))
-        if self.steps:
-            lines += ["", *table(self.steps)]
-        for viewers, ratio in self.ratios().items():
-            lines.append(f"{viewers} viewers: plain aiortc takes {ratio} times the CPU time for each packet")
-        best = self.best_ratio()
-        if best is not None:
-            lines.append(
-                f"aiortc at its cheapest against the worker at its fullest: {best} times the CPU time"
-            )
+        lines = [self.date, "  ".join(f"{name} {value}" for name, value in self.machine.items())]
+        lines += [f"{name}: {description}" for name, description in self.clips.items()]
+        lines += self.notes
+        for scenario in dict.fromkeys(row.scenario for row in (*self.steps, *self.stops)):
+            steps = [step for step in self.steps if step.scenario == scenario]
+            lines += ["", scenario, *table(steps)]
+            lines += [stop.text() for stop in self.stops if stop.scenario == scenario]
+        for sender, ratios in self.ratios().items():
+            said = ", ".join(f"{ratio} times at {viewers}" for viewers, ratio in ratios.items())
+            lines.append(f"{sender}: plain aiortc takes {said} viewers the CPU time for each packet")
+        for sender, ratio in self.best_ratios().items():
+            lines.append(f"{sender} at its fullest: aiortc at its cheapest takes {ratio} times the CPU time")
+        for joined in self.joins:
+            lines += ["", joined.text()]
+        if self.churn is not None:
+            lines += ["", self.churn.text()]
         if self.ingest:
             lines.append("")
         for step in self.ingest:
@@ -98,10 +116,14 @@ class Report:
         content = {
             "date": self.date,
             "machine": self.machine,
-            "clip": self.clip,
+            "clips": self.clips,
+            "notes": self.notes,
             "steps": [step.as_dict() for step in self.steps],
+            "stops": [stop.as_dict() for stop in self.stops],
             "aiortc_over_fanout": self.ratios(),
-            "aiortc_cheapest_over_fanout_fullest": self.best_ratio(),
+            "aiortc_cheapest_over_fanout_fullest": self.best_ratios(),
+            "join": [step.as_dict() for step in self.joins],
+            "churn": self.churn.as_dict() if self.churn else None,
             "ingest": [step.as_dict() for step in self.ingest],
             "cameras": self.cameras.as_dict() if self.cameras else None,
         }

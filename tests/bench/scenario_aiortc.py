@@ -6,10 +6,11 @@ from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.bench import clip
 from tests.bench.measure import Meter, Step
 from tests.bench.process import running
+from tests.bench.worker_box import Material
 from tests.support.viewer import Viewer
+from tests.support.viewer_sdp import PLAIN
 
 SETTLE_S = 1.5
 # The cipher that the worker prefers, so that both do the same work.
@@ -27,15 +28,13 @@ async def _offer(sender: Process, viewer: Viewer) -> None:
     await viewer.connect(json.loads(line))
 
 
-async def run(
-    folder: Path, clip_file: Path, units: list[clip.Unit], counts: list[int], seconds: float
-) -> AsyncIterator[Step]:
+async def run(folder: Path, material: Material, counts: list[int], seconds: float) -> AsyncIterator[Step]:
     """One step per viewer count, rising; stops when the next one cannot be held."""
     log = folder / "aiortc.log"
     viewers: list[Viewer] = []
-    async with running("tests.bench.aiortc_sender", str(clip_file), str(log), talks=True) as sender:
+    async with running("tests.bench.aiortc_sender", str(material.file), str(log), talks=True) as sender:
         try:
-            meter = Meter("aiortc", sender.pid, units, log)
+            meter = Meter(material.name, "aiortc", sender.pid, material.units, log)
             step: Step | None = None
             for count in counts:
                 # A single viewer's cost says little: much of it is the process being woken.
@@ -47,7 +46,7 @@ async def run(
                     break
                 while len(viewers) < count:
                     # aiortc takes the active role when asked; the viewer is always the DTLS client.
-                    viewer = Viewer(setup="active", profiles=PROFILES, require_server=False)
+                    viewer = Viewer(setup="active", profiles=PROFILES, features=PLAIN, require_server=False)
                     viewers.append(viewer)
                     await _offer(sender, viewer)
                 await asyncio.sleep(SETTLE_S)

@@ -10,7 +10,7 @@ from common.access_unit import AccessUnit
 from common.bus import ControlServer, MediaSubscriber, ipc_endpoint
 from common.messages import CameraReport, IngestHello, Message
 from tests.bench.process import running, usage
-from tests.bench.scenario_fanout import free_port
+from tests.support.ports import free_tcp_port
 
 WIDTH, HEIGHT, BITRATE = 1280, 720, 1_000_000
 START_DEADLINE_S = 90.0
@@ -60,7 +60,7 @@ class _Watch:
 
 async def run(folder: Path, clip_file: Path, count: int, seconds: float) -> CamerasStep:
     """Starts `count` cameras and watches them for `seconds`."""
-    port = free_port()
+    port = free_tcp_port()
     names = [f"cam{number}" for number in range(count)]
     cameras = tuple(config.CameraConfig(name, f"rtsp://127.0.0.1:{port}/{name}") for name in names)
     config.store_resolved(config.Config(cameras=cameras), folder)

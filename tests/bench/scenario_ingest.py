@@ -17,7 +17,7 @@ from common.messages import CameraReport, IngestHello, Message
 from tests.bench import clip, pacing
 from tests.bench.measure import percentile
 from tests.bench.process import running, usage
-from tests.bench.scenario_fanout import free_port
+from tests.support.ports import free_tcp_port
 
 CAMERA = "bench"
 START_DEADLINE_S = 15.0
@@ -91,7 +91,7 @@ async def run(folder: Path, clip_file: Path, seconds: float) -> list[IngestStep]
 async def _ingest(
     folder: Path, clip_file: Path, units: Sequence[clip.Unit], seconds: float, carrier: Carrier
 ) -> IngestStep:
-    port, log = free_port(), folder / "sent"
+    port, log = free_tcp_port(), folder / "sent"
     camera = config.CameraConfig(CAMERA, f"rtsp://127.0.0.1:{port}/bench", transport=(carrier,))
     config.store_resolved(config.Config(cameras=(camera,)), folder)
     hello: asyncio.Future[IngestHello] = asyncio.get_running_loop().create_future()
@@ -154,7 +154,7 @@ async def _ingest(
 async def _pyav(
     folder: Path, clip_file: Path, units: Sequence[clip.Unit], seconds: float, carrier: Carrier
 ) -> IngestStep:
-    port, log, read = free_port(), folder / "sent", folder / "read"
+    port, log, read = free_tcp_port(), folder / "sent", folder / "read"
     url = f"rtsp://127.0.0.1:{port}/bench"
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(

@@ -6,7 +6,7 @@ from tests.bench import clip, pacing
 from tests.bench.measure import delays, percentile
 from tests.support.viewer_rtp import Arrival
 
-OVERHEAD = 28
+OVERHEAD = 16
 UNITS: list[clip.Unit] = [(bytes(size),) for size in random.Random(1).choices(range(5000, 40_000), k=75)]
 PERIOD_NS = 1_000_000_000 // clip.FPS
 

@@ -169,7 +169,7 @@ async def test_a_camera_that_browsers_cannot_decode_says_so() -> None:
         await system.until_live("gate")
         viewer = await open_viewer(browser, system.url)
         detail = viewer.page.locator("#veil-detail")
-        await detail.filter(has_text="camera gate sends H265").wait_for(timeout=10_000)
+        await detail.filter(has_text="the camera sends H265").wait_for(timeout=10_000)
         assert "set the camera to H264" in (await detail.text_content() or "")
 
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common import config
-from common.config import CameraConfig, Config
+from common.config import CameraConfig, Config, IceServer
 from common.errors import ConfigError, LocalError
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "config.example.yaml"
+FULL = "cameras: {door: {url: 'rtsp://cam/a'}}\nmedia:\n  ice: full\n"
 MINIMAL = "cameras: {door: {url: 'rtsp://cam/a'}}\n"
 
 
@@ -24,6 +25,8 @@ def test_defaults() -> None:
         http_port=8080,
         media_port=8189,
         media_advertise=(),
+        media_ice="lite",
+        media_ice_servers=(),
         workers=len(os.sched_getaffinity(0)),
     )
 
@@ -35,7 +38,13 @@ cameras:
   2nd_Yard-cam: {url: rtsps://cam/b, sub: rtsp://u@cam/c, transport: [udp, tcp], verify_tls: no, audio: no}
   gate: {url: rtsp://cam/d, transport: http}
 http: {listen: "[::1]:81"}
-media: {port: 9000, advertise: [203.0.113.7, 10.0.0.1]}
+media:
+  port: 9000
+  advertise: [203.0.113.7, 2001:DB8::7, '::1']
+  ice: full
+  ice_servers:
+    - {url: stun:stun.example}
+    - {url: 'turn:[2001:db8::1]:3479?transport=tcp', username: cctv, password: "p:@/?# 1"}
 fanout: {workers: 3}
 """
     assert config.parse(text, "f") == Config(
@@ -49,7 +58,12 @@ fanout: {workers: 3}
         http_host="::1",
         http_port=81,
         media_port=9000,
-        media_advertise=("203.0.113.7", "10.0.0.1"),
+        media_advertise=("203.0.113.7", "2001:db8::7", "::1"),
+        media_ice="full",
+        media_ice_servers=(
+            IceServer("stun", "stun.example", 3478),
+            IceServer("turn", "2001:db8::1", 3479, "tcp", "cctv", "p:@/?# 1"),
+        ),
         workers=3,
     )
 
@@ -60,7 +74,18 @@ def test_example_loads_and_shows_the_defaults() -> None:
     assert example == default
     assert [camera.on_demand for camera in example.cameras] == [False, True]
     of_camera = [item.name for item in fields(CameraConfig) if item.name != "name"]
-    for key in ("cameras", "http", "listen", "media", "port", "advertise", "workers", *of_camera):
+    for key in (
+        "cameras",
+        "http",
+        "listen",
+        "media",
+        "port",
+        "advertise",
+        "ice",
+        "ice_servers",
+        "workers",
+        *of_camera,
+    ):
         assert f"{key}:" in EXAMPLE.read_text()
 
 
@@ -98,6 +123,34 @@ def test_example_loads_and_shows_the_defaults() -> None:
         (MINIMAL + "media:\n  advertise: 10.0.0.1\n", ["f:3: media.advertise", "a list of IPv4"]),
         (MINIMAL + "media:\n  advertise: [cam.example]\n", ["f:3: media.advertise", "a list of IPv4"]),
         (MINIMAL + "media:\n  advertise: [7]\n", ["f:3: media.advertise", "a list of IPv4"]),
+        (MINIMAL + "media: {advertise: [10.0.0.1, 'fe80::1%eth0']}", ["advertise holds 'fe80::1%eth0'"]),
+        (MINIMAL + "media: {advertise: [0.0.0.0]}", ["media.advertise holds '0.0.0.0'", "IPv6"]),
+        (MINIMAL + "media: {advertise: ['ff02::1']}", ["media.advertise holds 'ff02::1'"]),
+        (MINIMAL + "media:\n  ice: fast\n", ["f:3: media.ice is 'fast'", "lite or full"]),
+        (MINIMAL + "media: {ice: [full]}", ["media.ice is a sequence", "lite or full"]),
+        (MINIMAL + "media: {ice_servers: [{url: 'stun:h'}]}", ["ice_servers[0] needs full ICE", "ice: full"]),
+        (FULL + "  ice_servers: stun:h\n", ["f:4: media.ice_servers is not a list", "one STUN and one TURN"]),
+        (FULL + "  ice_servers: [stun:h]\n", ["f:4: media.ice_servers[0] is not a mapping"]),
+        (
+            FULL + "  ice_servers: [{}]\n",
+            ["media.ice_servers[0].url is missing", "stun:HOST[:PORT] or turn:"],
+        ),
+        (FULL + "  ice_servers: [{url: 7}]\n", ["media.ice_servers[0].url is '7'"]),
+        (FULL + "  ice_servers: [{url: 'http://h'}]\n", ["[0].url is 'http://h'", "transport=udp|tcp"]),
+        (FULL + "  ice_servers: [{url: 'stun:h:0'}]\n", ["[0].url is 'stun:h:0'"]),
+        (FULL + "  ice_servers: [{url: 'stun:h?transport=udp'}]\n", ["[0].url is 'stun:h?transport"]),
+        (FULL + "  ice_servers: [{url: 'stun:[1::2::3]'}]\n", ["media.ice_servers[0].url"]),
+        (FULL + "  ice_servers: [{url: 'turns:h'}]\n", ["[0].url is 'turns:h'"]),
+        (
+            FULL + "  ice_servers: [{url: 'turn:h'}]\n",
+            ["media.ice_servers[0].username is missing", "text of 1"],
+        ),
+        (FULL + "  ice_servers: [{url: 'turn:h', username: u}]\n", ["[0].password is missing", "in quotes"]),
+        (FULL + "  ice_servers: [{url: 'stun:h', username: u}]\n", ["[0].username is not a known key"]),
+        (
+            FULL + "  ice_servers:\n    - {url: 'stun:a'}\n    - {url: 'stun:b'}\n",
+            ["f:6: media.ice_servers[1] is a second STUN server", "at most one STUN and one TURN"],
+        ),
         (
             MINIMAL + "media: {port: 65535}\nfanout: {workers: 2}",
             ["media.port 65535 plus 2 workers", "65534"],
@@ -145,6 +198,18 @@ def test_mistakes_are_named(text: str, says: list[str]) -> None:
         'cameras: {d: {url: "rtsp://u:s3cret@cam/\\z"}}',
         "cameras: {d: {url: rtsp://u:s3cret@cam/",
         "cameras: {d: {url: 'rtsp://cam/', 'rtsp://u:s3cret@cam/': 1}}",
+        FULL + "  ice_servers: 'turn:u:s3cret@h'",
+        FULL + "  ice_servers: {url: 'turn:h', username: u, password: s3cret}",
+        FULL + "  ice_servers: ['turn:u:s3cret@h']",
+        FULL + "  ice_servers: [{url: 'turn:u:s3cret@h'}]",
+        FULL + "  ice_servers: [{url: 'turn:h', username: [s3cret], password: s3cret}]",
+        FULL + "  ice_servers: [{url: 'turn:h', username: u, password: [s3cret]}]",
+        FULL + "  ice_servers: [{url: 'turn:h', username: u, password: {a: s3cret}}]",
+        FULL + '  ice_servers: [{url: "turn:h", username: u, password: "s3cret\\n"}]',
+        FULL + f"  ice_servers: [{{url: 'turn:h', username: u, password: '{'s3cret' * 100}'}}]",
+        FULL + "  ice_servers: [{url: 'turn:h', username: u, pasword: s3cret}]",
+        FULL + "  ice_servers: [{url: 'turn:h', username: u, password: s3cret, also: s3cret}]",
+        FULL + "  ice_servers: [{url: 'turn:h', username: u, password: s3cret, password: s3cret}]",
     ],
 )
 def test_no_mistake_shows_a_password(text: str) -> None:
@@ -201,7 +266,7 @@ def test_each_process_gets_its_part_only(tmp_path: Path) -> None:
     whole = Config(cameras=cameras, http_host="0.0.0.0", media_advertise=("10.0.0.1",), workers=2)
     config.store_resolved(whole, tmp_path / "run")
     files = {path.name: path for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert sorted(files) == ["a.json", "b.json", "system.json"]
+    assert sorted(files) == ["a.json", "b.json", "fanout.json", "system.json"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files.values())
     assert "rtsp" not in files["system.json"].read_text()
     assert "pB" not in files["a.json"].read_text()
@@ -213,6 +278,23 @@ def test_each_process_gets_its_part_only(tmp_path: Path) -> None:
         ("10.0.0.1",),
     )
     assert not {field.name for field in fields(system)} & {"url", "urls"}
+
+
+def test_a_password_that_looks_like_a_number_is_not_shown() -> None:
+    with pytest.raises(ConfigError, match=r"ice_servers\[0\]\.password is not text; .*in quotes") as caught:
+        config.parse(FULL + "  ice_servers: [{url: 'turn:h', username: u, password: 271828}]", "f")
+    assert "271828" not in str(caught.value)
+
+
+def test_the_login_of_a_turn_server_is_for_the_fanout_only(tmp_path: Path) -> None:
+    servers = (IceServer("stun", "10.0.0.2"), IceServer("turn", "::1", 3478, "tcp", "cctv", "s3cret"))
+    whole = Config((CameraConfig("a", "rtsp://cam/"),), media_ice="full", media_ice_servers=servers)
+    config.store_resolved(whole, tmp_path)
+    assert config.load_fanout(tmp_path) == config.FanoutConfig("full", servers)
+    holding = [path.name for path in tmp_path.rglob("*") if path.is_file() and "s3cret" in path.read_text()]
+    assert holding == ["fanout.json"]
+    assert "s3cret" not in repr(whole) + repr(config.load_fanout(tmp_path)) + servers[1].url
+    assert [server.url for server in servers] == ["stun:10.0.0.2:3478", "turn:[::1]:3478?transport=tcp"]
 
 
 @pytest.mark.parametrize(("host", "loopback"), [("localhost", True), ("::1", True), ("0.0.0.0", False)])

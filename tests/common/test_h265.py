@@ -64,6 +64,7 @@ def test_known_sps() -> None:
     expected = h265.SequenceParameters(1, 0, 63, 642, 362, 2)
     assert h265.parse_sps(SPS) == expected
     assert expected.profile == "Main"
+    assert expected.profile_tier_level == "profile-id=1;tier-flag=0;level-id=63"
     for octet, tier, profile in (
         (0x03, 0, "Main Still Picture"),
         (0x22, 1, "Main 10"),

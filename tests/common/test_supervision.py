@@ -61,6 +61,7 @@ def test_files_of_an_earlier_run_go(folder: Path) -> None:
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert left == [
         "cameras/yard.json",
+        "fanout.json",
         "kept.txt",
         "programs/ingest-yard.conf",
         "programs/simulated-camera.conf",

@@ -128,6 +128,8 @@ def test_another_version_is_named() -> None:
 
 
 _GOOD = {"session": "s", "reason": "r"}
+_MAIN = {"name": "main", "video": None, "audio": None}
+_OFFER = {"session": "s", "camera": "front", "media_endpoint": "ipc:///x", "sdp": "v=0"}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +147,13 @@ _GOOD = {"session": "s", "reason": "r"}
         ([VERSION, "session-ended", 0, {**_GOOD, "reason": 7}], "reason"),
         ([VERSION, "refused", 0, {"kind": "because", "detail": ""}], "kind"),
         ([VERSION, "refused", 0, {"kind": ["internal"], "detail": ""}], "kind"),
+        ([VERSION, "select", 0, {"session": "s", "quality": "best"}], "quality"),
+        ([VERSION, "session-changed", 0, {**_GOOD, "showing": "auto"}], "showing"),
+        ([VERSION, "sessions", 0, {"camera": "front"}], "camera"),
+        ([VERSION, "sessions-report", 0, {"sessions": [{"session": "s"}]}], "sessions"),
+        ([VERSION, "offer", 0, {**_OFFER, "renditions": [{**_MAIN, "name": "third"}]}], "renditions.name"),
+        ([VERSION, "offer", 0, {**_OFFER, "renditions": [{**_MAIN, "video": {}}]}], "renditions.video"),
+        ([VERSION, "offer", 0, {**_OFFER, "renditions": _MAIN}], "renditions"),
     ],
 )
 def test_malformed_messages(outer: object, says: str) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +11,6 @@ from OpenSSL import SSL
 
 from common.messages import Answer, FanoutHello, SessionEnded, WorkerReport
 from common.rtp import Goodbye, KeyframeRequest, ReceiverReport, serialize_rtcp
-from fanout.egress import Egress, segmentation_offload
 from tests.fanout.test_worker import GOP, Box
 from tests.support.viewer import Viewer
 
@@ -136,16 +134,3 @@ async def test_a_certificate_that_cannot_be_parsed_leaves_nothing_behind(
     report = await box.until(WorkerReport)
     assert isinstance(report, WorkerReport) and report.viewers == 0
     viewer.vanish()
-
-
-def test_one_way_out_without_offload_takes_it_from_no_other() -> None:
-    assert segmentation_offload()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        egress = Egress(sock, True)
-        packets = [b"h" * 12, b"b" * 100] * 5
-        assert not egress.send_run(packets, ("127.0.0.1", 0))  # EINVAL, as without offload
-        assert egress.refused == 1 and egress.packets == 0
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-            other.bind(("127.0.0.1", 0))
-            assert egress.send_run(packets, other.getsockname())
-            assert egress.packets == 5 and egress._gso

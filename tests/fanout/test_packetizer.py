@@ -1,82 +1,102 @@
-"""Packets of an access unit, put together again by hand (RFC 6184)."""
+"""Pictures of real encoders, packetized here and put together again by FFmpeg and by our own ingest."""
 
-import os
+from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from common.access_unit import AccessUnit
-from fanout import packetizer
+from common.units import TIMESTAMP_MODULUS
+from fanout.packetized import CLOCK_RATES, MAX_RUN_PACKETS, PacketizedUnit
+from fanout.packetizer import AUDIO_CODECS, VIDEO_CODECS, packetize, packetize_audio
+from ingest.codecs.h264 import H264Depacketizer
+from ingest.codecs.h265 import H265Depacketizer
+from tests.fanout.ffmpeg_receiver import nals_read_by_ffmpeg
+from tests.fanout.units import FRAME_NS, access_unit, audio_unit, encoded_pictures
+
+AUD_OR_FILLER = {"H264": (9, 12), "H265": (35, 38)}
+DEPACKETIZERS = {"H264": H264Depacketizer, "H265": H265Depacketizer}
+STREAMS = [(codec, slices) for codec in ("H264", "H265") for slices in (1, 4)]
 
 
-def nal(kind: int, size: int) -> bytes:
-    return bytes((0x60 | kind,)) + os.urandom(size - 1)
+def kind(codec: str, nal: bytes) -> int:
+    return nal[0] & 0x1F if codec == "H264" else nal[0] >> 1 & 0x3F
 
 
-def depacketize(payloads: list[bytes]) -> list[bytes]:
-    nals: list[bytes] = []
-    fragments = b""
-    for payload in payloads:
-        kind = payload[0] & 0x1F
-        if kind == 24:
-            at = 1
-            while at < len(payload):
-                size = int.from_bytes(payload[at : at + 2], "big")
-                nals.append(payload[at + 2 : at + 2 + size])
-                at += 2 + size
-        elif kind == 28:
-            if payload[1] & 0x80:
-                assert not fragments
-                fragments = bytes((payload[0] & 0xE0 | payload[1] & 0x1F,))
-            fragments += payload[2:]
-            if payload[1] & 0x40:
-                nals.append(fragments)
-                fragments = b""
-        else:
-            nals.append(payload)
-    assert not fragments
-    return nals
+def for_decoders(unit: AccessUnit) -> tuple[bytes, ...]:
+    return tuple(nal for nal in unit.nals if kind(unit.codec, nal) not in AUD_OR_FILLER[unit.codec])
 
 
-@given(st.lists(st.integers(2, 9000), min_size=1, max_size=12))
-def test_every_nal_arrives_unchanged(sizes: list[int]) -> None:
-    nals = tuple(nal(1, size) for size in sizes)
-    payloads = packetizer.payloads_of(nals)
-    assert depacketize(payloads) == list(nals)
-    assert max(map(len, payloads)) <= packetizer.MAX_PAYLOAD
+def packetized(units: tuple[AccessUnit, ...]) -> list[PacketizedUnit]:
+    made: list[PacketizedUnit] = []
+    number = 0
+    for unit in units:
+        packets = packetize(unit, unit.timestamp, number, 0)
+        assert packets is not None
+        made.append(packets)
+        number += packets.packets
+    return made
 
 
-@pytest.mark.parametrize("size", [1173, 1174, 2345, 20_000, 150_000, 1_000_000])
-def test_fragments_have_one_size_but_the_last(size: int) -> None:
-    payloads = packetizer.fragment(nal(5, size))
-    assert {len(payload) for payload in payloads[:-1]} == {len(payloads[0])}
-    assert 2 < len(payloads[-1]) <= len(payloads[0]) <= packetizer.MAX_PAYLOAD
-    assert [payload[1] >> 6 for payload in payloads] == [2, *[0] * (len(payloads) - 2), 1]
+@pytest.mark.parametrize(("codec", "slices"), STREAMS)
+def test_ffmpeg_reads_what_the_encoder_made(codec: str, slices: int, tmp_path: Path) -> None:
+    units = encoded_pictures(codec, slices)
+    nals = nals_read_by_ffmpeg(packetized(units), tmp_path)
+    assert nals == [nal for unit in units for nal in for_decoders(unit)]
 
 
-def test_parameter_sets_share_one_packet_before_the_idr() -> None:
-    sps, pps, idr = nal(7, 30), nal(8, 5), nal(5, 50_000)
-    payloads = packetizer.payloads_of((nal(9, 2), sps, pps, idr))
-    assert payloads[0][0] & 0x1F == 24
-    assert depacketize(payloads) == [sps, pps, idr]
+@pytest.mark.parametrize(("codec", "slices"), STREAMS)
+def test_ingest_reads_what_the_encoder_made(codec: str, slices: int) -> None:
+    units = encoded_pictures(codec, slices)
+    depacketizer = DEPACKETIZERS[codec]()
+    frames = []
+    for made in packetized(units):
+        payloads = [payload for run in made.runs for payload in run]
+        for position, payload in enumerate(payloads, start=1):
+            depacketizer.push(made.timestamp % TIMESTAMP_MODULUS, position == len(payloads), payload, 0)
+        frames += depacketizer.frames()
+    assert [frame.nals for frame in frames] == [for_decoders(unit) for unit in units]
+    assert [frame.keyframe for frame in frames] == [unit.keyframe for unit in units]
+    assert depacketizer.damaged == 0
 
 
-@given(st.lists(st.integers(1, 4), max_size=200), st.integers(1, 54))
-def test_runs_are_what_segmentation_offload_takes(sizes: list[int], longest: int) -> None:
-    payloads = [bytes(size) for size in sizes]
-    runs = packetizer.group(payloads, longest)
-    assert [payload for run in runs for payload in run] == payloads
-    for run in runs:
-        assert len(run) <= longest
-        assert all(len(payload) == len(run[0]) for payload in run[:-1])
-        assert len(run[-1]) <= len(run[0])
+@pytest.mark.parametrize(("codec", "slices"), STREAMS)
+def test_runs_are_few(codec: str, slices: int) -> None:
+    units = encoded_pictures(codec, slices)
+    for unit, made in zip(units, packetized(units), strict=True):
+        assert len(made.runs) <= len(for_decoders(unit)) + made.packets // MAX_RUN_PACKETS
 
 
-def test_a_run_fits_one_datagram_train() -> None:
-    assert packetizer.MAX_RUN_PACKETS * packetizer.MAX_DATAGRAM <= 65_507
+def test_a_packetized_unit_says_all_of_its_access_unit() -> None:
+    unit = access_unit(3, keyframe=True, size=5000)
+    made = packetize(unit, 1 << 33, 77, 99)
+    assert made is not None
+    assert (made.codec, made.timestamp, made.number, made.capture_ntp) == ("H264", 1 << 33, 77, 99)
+    assert (made.capture_ns, made.keyframe) == (3 * FRAME_NS, True)
+    payloads = [payload for run in made.runs for payload in run]
+    assert (made.packets, made.octets) == (len(payloads), sum(map(len, payloads)))
 
 
-def test_a_unit_with_nothing_for_a_decoder_gives_no_packets() -> None:
-    unit = AccessUnit(1, 0, "video", "H264", 0, 0, 0, False, (nal(9, 2), nal(12, 500)))
-    assert packetizer.packetize(unit, 0) is None
+@pytest.mark.parametrize(
+    ("codec", "aud", "filler"), [("H264", b"\x09\xf0", b"\x0c"), ("H265", b"\x46\x01\x50", b"\x4c\x01")]
+)
+def test_a_unit_with_nothing_for_a_decoder_gives_no_packets(codec: str, aud: bytes, filler: bytes) -> None:
+    unit = AccessUnit(1, 0, "video", codec, 0, 0, 0, False, (aud, filler + b"\xff" * 3000 + b"\x80"))
+    assert packetize(unit, 0, 0, 0) is None
+
+
+def test_audio_frames_have_packets_times_and_numbers_of_their_own() -> None:
+    unit = audio_unit("PCMU", bytes(160), bytes(80), capture_ns=1_000_000_000)
+    first, second = packetize_audio(unit, 500, 20)
+    assert (first.codec, first.timestamp, first.number, first.octets) == ("PCMU", 500, 20, 160)
+    assert (second.timestamp, second.number, second.octets) == (660, 21, 80)
+    assert (first.capture_ns, second.capture_ns) == (1_000_000_000, 1_020_000_000)
+    assert second.runs == ((bytes(80),),)
+    assert second.packets == 1 and second.keyframe and not second.capture_ntp
+
+
+def test_every_codec_is_packetized_and_has_a_clock_rate() -> None:
+    for codec in VIDEO_CODECS:
+        assert packetize(access_unit(0, keyframe=True, codec=codec), 0, 0, 0) is not None
+    for codec in AUDIO_CODECS:
+        assert packetize_audio(audio_unit(codec, b"\x00" * 160), 0, 0)
+    assert set(CLOCK_RATES) == VIDEO_CODECS | AUDIO_CODECS

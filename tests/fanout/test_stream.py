@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -11,22 +12,37 @@ import pytest
 from common import wire
 from common.bus import MediaPublisher, ipc_endpoint
 from fanout import stream as stream_module
-from fanout.packetizer import PacketizedUnit
-from fanout.stream import LIVE_TOPIC, ContinuousTimeline, Stream
-from tests.fanout.units import FRAME_NS, access_unit
+from fanout.egress import Egress, Lane
+from fanout.packetized import PacketizedUnit
+from fanout.sender import Source
+from fanout.stream import Stream
+from tests.fanout.units import access_unit, audio_unit
+
+LIVE_TOPIC = wire.live_topic("main", "video")
+AUDIO_TOPIC = wire.live_topic("main", "audio")
 
 
 class Viewer:
+    """Deals with every unit by itself."""
+
     def __init__(self) -> None:
+        self.sources: list[Source] = []
         self.live: list[PacketizedUnit] = []
         self.cached: list[PacketizedUnit] = []
         self.all: list[PacketizedUnit] = []
 
-    def send(self, unit: PacketizedUnit) -> None:
+    def follow(self, source: Source, unit: PacketizedUnit | None) -> None:
+        self.sources.append(source)
+
+    def ready(self, unit: PacketizedUnit) -> Lane | None:
         self.live.append(unit)
         self.all.append(unit)
+        return None
 
-    def send_cached(self, units: Sequence[PacketizedUnit], frame_ticks: int) -> None:
+    def refused(self) -> None:
+        raise AssertionError
+
+    def send_cached(self, units: Sequence[PacketizedUnit]) -> None:
         self.cached = list(units)
         self.all += units
 
@@ -82,7 +98,8 @@ async def watch(tmp_path: Path) -> AsyncIterator[Watch]:
     streams: list[Stream] = []
 
     def make() -> Stream:
-        streams.append(Stream("gate", "fanout-0", ipc_endpoint(tmp_path, "m")))
+        endpoint = ipc_endpoint(tmp_path, "m")
+        streams.append(Stream("gate", "main", "fanout-0", endpoint, Egress(-1, -1, False)))
         return streams[-1]
 
     yield make
@@ -98,13 +115,13 @@ async def test_join_gives_the_gop_and_merges_with_live(camera: Camera, watch: Wa
     for sequence in range(10, 17):
         camera.live(sequence)
     stream = watch()
-    await until(lambda: stream.cached_octets > 0)
+    await until(lambda: stream.octets > 0)
     camera.live(18)
     viewer = Viewer()
     stream.add(viewer)
     assert len(viewer.cached) == 8 and viewer.cached[0].keyframe and stream.gaps == 0
     assert timestamps(viewer.cached) == [3600 * n for n in range(8)]
-    await until(lambda: LIVE_TOPIC in camera.topics and len(camera.topics) == 1)
+    await until(lambda: LIVE_TOPIC in camera.topics and len(camera.topics) == 2)
     await until(lambda: len(viewer.live) == 1)
     assert viewer.live[0].timestamp == 8 * 3600
 
@@ -128,7 +145,7 @@ async def test_old_pictures_of_a_silent_camera_are_not_repeated(
     stream = watch()
     viewer = Viewer()
     stream.add(viewer)
-    await until(lambda: stream.cached_octets > 0)
+    await until(lambda: stream.octets > 0)
     camera.live(camera.next)
     await until(lambda: len(viewer.live) == 1)
     seen = len(viewer.all)
@@ -148,7 +165,7 @@ async def test_a_viewer_that_fails_stops_no_other(
     camera: Camera, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Viewer):
-        def send(self, unit: PacketizedUnit) -> None:
+        def ready(self, unit: PacketizedUnit) -> Lane | None:
             raise OverflowError
 
     stream = watch()
@@ -230,26 +247,51 @@ async def test_pictures_of_another_codec_are_not_shown(camera: Camera, watch: Wa
     viewer = Viewer()
     stream.add(viewer)
     await until(lambda: len(viewer.all) >= 1)
-    foreign = dataclasses.replace(access_unit(1, keyframe=True), codec="H265")
+    foreign = dataclasses.replace(access_unit(1, keyframe=True), codec="JPEG")
     camera.publisher.publish(wire.encode_access_unit(LIVE_TOPIC, foreign))
     camera.live(2)
     await until(lambda: stream._next_sequence == 3)
-    assert len(viewer.live) <= 1 and stream.cached_octets == 0
+    assert len(viewer.live) <= 1 and not stream.has_picture
     camera.live(10)
     await until(lambda: viewer.all[-1].keyframe and len(viewer.all) >= 2)
 
 
-def test_timeline_follows_a_camera_whose_clock_jumps() -> None:
-    timeline = ContinuousTimeline()
-    placed = [timeline.place(access_unit(n)) for n in range(3)]
-    placed.append(timeline.place(access_unit(3, timestamp=5_000_000_000)))
-    placed.append(timeline.place(access_unit(4, timestamp=5_000_003_600)))
-    placed.append(timeline.place(access_unit(5, timestamp=7)))
-    assert placed == [0, 3600, 7200, 10_800, 14_400, 18_000]
-    assert timeline.frame_ticks == 3600 and FRAME_NS == 40_000_000
+async def test_who_waits_for_a_picture_is_told_once(camera: Camera, watch: Watch) -> None:
+    camera.answers = False
+    stream = watch()
+    viewer = Viewer()
+    told: list[str] = []
+
+    def begin() -> None:
+        told.append("begin")
+        stream.add(viewer)
+
+    stream.when_picture(begin)
+    stream.when_picture(lambda: told.append("gone"))
+    gone = list(stream._awaiting)[1]
+    stream.forget(gone)
+    await until(lambda: LIVE_TOPIC in camera.topics and stream._held is None)
+    camera.live(8)
+    camera.live(10)
+    camera.live(11)
+    await until(lambda: len(viewer.all) == 2)
+    assert told == ["begin"] and stream.has_picture
+    # The first picture came with the GOP and not once more.
+    assert [unit.timestamp for unit in viewer.cached] == [viewer.all[0].timestamp]
 
 
-def test_timeline_never_stands_still() -> None:
-    timeline = ContinuousTimeline()
-    placed = [timeline.place(access_unit(n, timestamp=100)) for n in range(3)]
-    assert placed == [0, 1, 2]
+async def test_sound_goes_to_those_who_hear_it(camera: Camera, watch: Watch) -> None:
+    stream = watch()
+    viewer = Viewer()
+    stream.audio.receivers.add(viewer)
+    await until(lambda: AUDIO_TOPIC in camera.topics)
+    for number in range(3):
+        unit = dataclasses.replace(
+            audio_unit("PCMA", bytes(160), capture_ns=number * 20_000_000),
+            sequence=number,
+            timestamp=number * 160,
+        )
+        camera.publisher.publish(wire.encode_access_unit(AUDIO_TOPIC, unit))
+    await until(lambda: len(viewer.live) == 3)
+    steps = [b.timestamp - a.timestamp for a, b in itertools.pairwise(viewer.live)]
+    assert steps == [160, 160] and {unit.codec for unit in viewer.live} == {"PCMA"}

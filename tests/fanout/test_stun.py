@@ -68,6 +68,7 @@ BAD = {
     "priority of one octet": b"\0\1\0\x08\x21\x12\xa4\x42" + bytes(12) + b"\0\x24\0\1\0\0\0\0",
     "attribute past the end": b"\0\1\0\x08\x21\x12\xa4\x42" + bytes(12) + b"\0\x06\0\x40\0\0\0\0",
     "fingerprint": request()[:-1] + b"\0",
+    "hundreds of attributes": b"\0\1\x05\0\x21\x12\xa4\x42" + bytes(12) + b"\x80\1\0\0" * 320,
 }
 
 
@@ -75,6 +76,30 @@ BAD = {
 def test_malformed_is_refused(name: str) -> None:
     with pytest.raises(stun.StunError):
         stun.parse_binding_request(BAD[name])
+
+
+def test_whom_a_check_is_for_is_seen_without_parsing() -> None:
+    assert stun.local_ufrag(request()) == "local"
+    behind = b"\x80\x22\0\x01x\0\0\0" + request()[20:]
+    message = request()[:2] + len(behind).to_bytes(2, "big") + request()[4:20] + behind
+    assert stun.local_ufrag(message) == "local"
+    assert stun.local_ufrag(request(USERNAME="no colon")) is None
+
+
+@pytest.mark.parametrize("name", set(BAD) - {"length", "fingerprint"})
+def test_what_is_no_check_is_for_nobody(name: str) -> None:
+    assert stun.local_ufrag(BAD[name]) is None
+
+
+@given(st.binary(max_size=200))
+def test_whom_a_check_is_for_agrees_with_the_parser(data: bytes) -> None:
+    for candidate in (data, request()[:20] + data, request()[:2] + data + request()[4:], request() + data):
+        seen = stun.local_ufrag(candidate)
+        try:
+            parsed = stun.parse_binding_request(candidate)
+        except stun.StunError:
+            continue
+        assert seen == parsed.local_ufrag
 
 
 @given(st.binary(max_size=200))

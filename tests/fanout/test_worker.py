@@ -1,6 +1,8 @@
 """A whole worker on the real bus, with viewers that speak real ICE, DTLS and SRTP."""
 
 import asyncio
+import dataclasses
+import itertools
 import os
 import socket
 import time
@@ -12,9 +14,10 @@ import pytest
 from common import wire
 from common.access_unit import AccessUnit
 from common.bus import ControlServer, MediaPublisher, ipc_endpoint
-from common.config import SystemConfig
+from common.config import FanoutConfig, SystemConfig
 from common.messages import (
     Answer,
+    AudioReport,
     CandidateRequest,
     CloseRequest,
     Done,
@@ -23,60 +26,100 @@ from common.messages import (
     Message,
     OfferRequest,
     Refused,
+    RenditionFormat,
+    SelectRequest,
+    SessionChanged,
     SessionEnded,
     SessionEntry,
+    SessionsReport,
+    SessionsRequest,
     WorkerReport,
 )
 from common.units import timestamp_delta
 from fanout.service import Worker
-from fanout.stream import LIVE_TOPIC
-from tests.fanout.test_ice_lite import free_port
-from tests.fanout.units import access_unit
+from tests.fanout.units import access_unit, audio_unit
+from tests.support.ports import free_media_ports
+from tests.support.reports import VIDEO
 from tests.support.viewer import Viewer
+from tests.support.viewer_sdp import WITH_H265
 
 GOP = 10
 INTERVAL_S = 0.02
+SOUND = AudioReport("PCMA", 8000, 1, 64_000)
+MAIN = RenditionFormat("main", VIDEO, SOUND)
+SUB = RenditionFormat("sub", VIDEO, None)
+UNKNOWN = RenditionFormat("main", None, None)
+H265 = dataclasses.replace(
+    VIDEO,
+    codec="H265",
+    profile_level_id=None,
+    profile_tier_level="profile-id=1;tier-flag=0;level-id=93",
+)
 
 
-class Camera:
+class Rendition:
     """Publishes units for ever, answers joins from its GOP, remembers what it sent."""
 
-    def __init__(self, endpoint: str, epoch: int = 1) -> None:
-        self.epoch = epoch
+    def __init__(self, name: str, publisher: MediaPublisher, epoch: int, share: int) -> None:
+        self.name = name
         self.codec = "H264"
         self.sent: list[AccessUnit] = []
         self.gop: list[AccessUnit] = []
+        self._publisher = publisher
+        self._epoch = epoch
+        self._share = share
+
+    def join(self, topic: bytes) -> None:
+        for unit in self.gop:
+            self._publisher.publish(wire.encode_access_unit(topic, unit))
+        self._publisher.publish(wire.encode_join_end(topic, self._epoch, len(self.sent)))
+
+    def publish(self) -> None:
+        sequence = len(self.sent)
+        keyframe = sequence % GOP == 0
+        size = (60_000 if keyframe else 5_000) // self._share
+        template = access_unit(sequence, keyframe=keyframe, size=size, epoch=self._epoch, codec=self.codec)
+        now = time.time_ns()
+        unit = dataclasses.replace(template, timestamp=sequence * 1800, capture_ns=now, arrival_ns=now)
+        if keyframe:
+            self.gop.clear()
+        self.gop.append(unit)
+        self.sent.append(unit)
+        topic = wire.live_topic(self.name, "video")
+        self._publisher.publish(wire.encode_access_unit(topic, unit))
+
+
+class Camera:
+    """Main and sub stream, and the main one's sound."""
+
+    def __init__(self, endpoint: str, epoch: int = 1) -> None:
         self.publisher = MediaPublisher(endpoint, self._on_subscription)
+        self.main = Rendition("main", self.publisher, epoch, 1)
+        self.sub = Rendition("sub", self.publisher, epoch, 10)
+        self.sounds: list[bytes] = []
         self.task = asyncio.create_task(self._run())
 
     def _on_subscription(self, topic: bytes, subscribed: bool) -> None:
-        if subscribed and isinstance(wire.parse_topic(topic), wire.JoinTopic):
-            for unit in self.gop:
-                self.publisher.publish(wire.encode_access_unit(topic, unit))
-            self.publisher.publish(wire.encode_join_end(topic, self.epoch, len(self.sent)))
+        asked = wire.parse_topic(topic)
+        if subscribed and isinstance(asked, wire.JoinTopic):
+            (self.main if asked.rendition == "main" else self.sub).join(topic)
 
     async def _run(self) -> None:
         while True:
-            sequence = len(self.sent)
-            keyframe = sequence % GOP == 0
-            size = 60_000 if keyframe else 5_000
-            template = access_unit(sequence, keyframe=keyframe, size=size, epoch=self.epoch)
-            now = time.time_ns()
-            unit = AccessUnit(
-                **{
-                    **{name: getattr(template, name) for name in AccessUnit.__slots__},
-                    "codec": self.codec,
-                    "timestamp": sequence * 1800,
-                    "capture_ns": now,
-                    "arrival_ns": now,
-                }
-            )
-            if keyframe:
-                self.gop.clear()
-            self.gop.append(unit)
-            self.sent.append(unit)
-            self.publisher.publish(wire.encode_access_unit(LIVE_TOPIC, unit))
+            self.main.publish()
+            self.sub.publish()
+            self._sound()
             await asyncio.sleep(INTERVAL_S)
+
+    def _sound(self) -> None:
+        number = len(self.sounds)
+        self.sounds.append(number.to_bytes(4, "big") * 40)
+        unit = dataclasses.replace(
+            audio_unit("PCMA", self.sounds[-1], capture_ns=time.time_ns()),
+            sequence=number,
+            timestamp=number * 160,
+        )
+        self.publisher.publish(wire.encode_access_unit(wire.live_topic("main", "audio"), unit))
 
     def close(self) -> None:
         self.task.cancel()
@@ -93,21 +136,20 @@ class Box:
             ipc_endpoint(folder, "control"), lambda _, message: self.messages.append(message)
         )
         self.camera = Camera(ipc_endpoint(folder, "gate"))
-        self.port = free_port()
+        self.port = free_media_ports(1)
         config = SystemConfig(("gate",), "127.0.0.1", 8080, self.port, ("127.0.0.1",), True)
-        self.worker = Worker(0, config, folder)
+        self.worker = Worker(0, config, FanoutConfig("lite", ()), folder)
         self.task = asyncio.create_task(self.worker.run())
         self.sessions = 0
 
-    async def offer(self, sdp: str, session: str | None = None, codec: str | None = "H264") -> Message:
+    async def offer(self, sdp: str, renditions: tuple[RenditionFormat, ...] = (MAIN,)) -> Message:
         self.sessions += 1
-        name = session or f"session-{self.sessions}"
         endpoint = ipc_endpoint(self.folder, "gate")
-        request = OfferRequest(name, "gate", endpoint, codec, "64001f", sdp)
+        request = OfferRequest(f"session-{self.sessions}", "gate", endpoint, renditions, sdp)
         return await self.control.request("fanout-0", request)
 
-    async def watch(self, viewer: Viewer) -> str:
-        answer = await self.offer(viewer.offer())
+    async def watch(self, viewer: Viewer, renditions: tuple[RenditionFormat, ...] = (MAIN,)) -> str:
+        answer = await self.offer(viewer.offer(), renditions)
         assert isinstance(answer, Answer)
         await viewer.connect(answer.sdp)
         return answer.session
@@ -150,7 +192,7 @@ async def test_every_unit_arrives_whole_from_a_keyframe_on(box: Box, profile: st
     await box.watch(viewer)
     await viewer.until(lambda: len(viewer.access_units) >= 40)
     got = [tuple(unit.nals) for unit in viewer.access_units]
-    sent = [unit.nals for unit in box.camera.sent]
+    sent = [unit.nals for unit in box.camera.main.sent]
     first = sent.index(got[0])
     assert first % GOP == 0 and got == sent[first : first + len(got)]
     assert viewer.totals().lost == 0 and not viewer.faults
@@ -163,13 +205,13 @@ async def test_the_second_viewer_starts_with_the_cached_gop(box: Box, viewer: Vi
     await box.watch(viewer)
     await viewer.until(lambda: len(viewer.access_units) > 2 * GOP)
     async with asyncio.timeout(5):
-        while len(box.camera.sent) % GOP != 7:
+        while len(box.camera.main.sent) % GOP != 7:
             await asyncio.sleep(0.001)
     second = Viewer(decrypt=True)
-    started = len(box.camera.sent)
+    started = len(box.camera.main.sent)
     await box.watch(second)
     await second.until(lambda: len(second.access_units) >= GOP)
-    sent = [unit.nals for unit in box.camera.sent]
+    sent = [unit.nals for unit in box.camera.main.sent]
     assert sent.index(tuple(second.access_units[0].nals)) <= started
     assert second.totals().lost == 0
     second.close()
@@ -178,7 +220,7 @@ async def test_the_second_viewer_starts_with_the_cached_gop(box: Box, viewer: Vi
 async def test_a_keyframe_request_is_answered_from_the_cache_once_a_second(box: Box, viewer: Viewer) -> None:
     await box.watch(viewer)
     await viewer.until(lambda: len(viewer.access_units) > GOP)
-    keyframes = {unit.nals for unit in box.camera.sent if unit.keyframe}
+    keyframes = {unit.nals for unit in box.camera.main.sent if unit.keyframe}
     for _ in range(5):
         viewer.send_pli()
     seen = len(viewer.access_units)
@@ -195,8 +237,7 @@ async def test_a_keyframe_request_is_answered_from_the_cache_once_a_second(box: 
 async def test_sender_reports_come_and_tell_capture_time(box: Box, viewer: Viewer) -> None:
     await box.watch(viewer)
     await viewer.until(lambda: len(viewer.sender_reports) >= 2)
-    report = viewer.sender_reports[-1]
-    assert report.ssrc == viewer.reception.ssrc
+    report = next(each for each in viewer.sender_reports if each.ssrc == viewer.reception.ssrc)
     unit = viewer.access_units[-1]
     assert abs(timestamp_delta(report.rtp_timestamp, unit.timestamp)) < 90_000 // 2
 
@@ -261,7 +302,7 @@ async def test_a_camera_that_restarts_goes_on_in_the_same_session(box: Box, view
     box.camera = Camera(ipc_endpoint(box.folder, "gate"), epoch=2)
     await viewer.until(lambda: len(viewer.access_units) > before + 2 * GOP)
     again = viewer.access_units[before]
-    assert tuple(again.nals) in {unit.nals for unit in box.camera.sent if unit.keyframe}
+    assert tuple(again.nals) in {unit.nals for unit in box.camera.main.sent if unit.keyframe}
     step = timestamp_delta(again.timestamp, viewer.access_units[before - 1].timestamp)
     assert 0 < step < 90_000 * 3
     assert viewer.totals().lost == 0
@@ -278,19 +319,112 @@ async def test_unusable_offers_are_refused_and_leave_nothing(box: Box, sdp: str,
     assert isinstance(report, WorkerReport) and report.viewers == 0
 
 
-async def test_a_codec_that_browsers_are_not_given_is_refused_by_name(box: Box, viewer: Viewer) -> None:
-    reply = await box.offer(viewer.offer(), codec="H265")
-    assert isinstance(reply, Refused) and reply.kind == "not-acceptable"
-    assert "gate sends H265" in reply.detail and "set the camera to H264" in reply.detail
-    assert isinstance(await box.offer(viewer.offer(), codec=None), Answer)
+async def test_a_codec_that_the_browser_does_not_take_is_refused_by_name(box: Box, viewer: Viewer) -> None:
+    reply = await box.offer(viewer.offer(), (RenditionFormat("main", H265, None),))
+    assert isinstance(reply, Refused) and reply.kind == "not-acceptable" and "H265" in reply.detail
+    assert isinstance(await box.offer(viewer.offer(), (UNKNOWN,)), Answer)
 
 
 async def test_a_codec_that_shows_only_later_ends_the_session_by_name(box: Box, viewer: Viewer) -> None:
     await box.watch(viewer)
     await viewer.until(lambda: len(viewer.access_units) > 2)
-    box.camera.codec = "H265"
+    box.camera.main.codec = "H265"
     ended = await box.until(SessionEnded)
     assert isinstance(ended, SessionEnded) and "gate sends H265" in ended.reason
+
+
+async def test_h265_is_given_to_who_takes_it(box: Box) -> None:
+    box.camera.main.codec = "H265"
+    await asyncio.sleep(GOP * INTERVAL_S)
+    viewer = Viewer(decrypt=True, features=WITH_H265)
+    await box.watch(viewer, (RenditionFormat("main", H265, None),))
+    await viewer.until(lambda: len(viewer.access_units) >= 2 * GOP)
+    sent = [unit.nals for unit in box.camera.main.sent]
+    got = [tuple(unit.nals) for unit in viewer.access_units]
+    first = sent.index(got[0])
+    assert got == sent[first : first + len(got)] and not viewer.faults
+    viewer.close()
+
+
+async def test_who_lacks_the_main_codec_is_given_the_sub_stream(box: Box, viewer: Viewer) -> None:
+    box.camera.main.codec = "H265"
+    await box.watch(viewer, (RenditionFormat("main", H265, None), SUB))
+    await viewer.until(lambda: len(viewer.access_units) >= GOP)
+    assert tuple(viewer.access_units[0].nals) in {unit.nals for unit in box.camera.sub.sent}
+
+
+async def test_the_viewer_chooses_and_the_session_goes_on(box: Box, viewer: Viewer) -> None:
+    session = await box.watch(viewer, (MAIN, SUB))
+    await viewer.until(lambda: len(viewer.access_units) >= GOP)
+
+    def shown_since(count: int) -> set[str]:
+        names = {unit.nals: "main" for unit in box.camera.main.sent}
+        names |= {unit.nals: "sub" for unit in box.camera.sub.sent}
+        return {names[tuple(unit.nals)] for unit in viewer.access_units[count:]}
+
+    for quality in ("sub", "main", "keyframes"):
+        assert await box.control.request("fanout-0", SelectRequest(session, quality)) == Done()
+        changed = await box.until(SessionChanged)
+        assert changed == SessionChanged(session, quality, "asked for")
+        seen = len(viewer.access_units)
+        await viewer.until(lambda seen=seen: len(viewer.access_units) >= seen + 4)
+        # What was on its way when it was asked for is over by then.
+        shown = "main" if quality == "main" else "sub"
+        await viewer.until(lambda shown=shown: shown_since(len(viewer.access_units) - 2) == {shown})
+    keyframes = {unit.nals for unit in box.camera.sub.sent if unit.keyframe}
+    assert all(tuple(unit.nals) in keyframes for unit in viewer.access_units[-2:])
+    steps = [
+        timestamp_delta(b.timestamp, a.timestamp)
+        for a, b in zip(viewer.access_units, viewer.access_units[1:], strict=False)
+    ]
+    assert min(steps) > 0 and max(steps) < 2 * 90_000
+    assert viewer.totals().lost == 0 and not viewer.faults
+    reply = await box.control.request("fanout-0", SessionsRequest())
+    assert isinstance(reply, SessionsReport)
+    (report,) = reply.sessions
+    assert (report.session, report.camera, report.state) == (session, "gate", "connected")
+    assert (report.quality, report.showing, report.video_codec) == ("keyframes", "keyframes", "H264")
+    assert report.packets > 100 and report.dropped_frames == 0 and report.path is not None
+
+
+async def test_a_quality_that_the_camera_does_not_have_is_refused(box: Box, viewer: Viewer) -> None:
+    session = await box.watch(viewer)
+    reply = await box.control.request("fanout-0", SelectRequest(session, "sub"))
+    assert isinstance(reply, Refused) and reply.kind == "not-acceptable" and "sub" in reply.detail
+
+
+async def test_sound_comes_whole_and_in_step(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer, (MAIN, SUB))
+    await viewer.until(lambda: len(viewer.audio_packets) >= 50 and len(viewer.sender_reports) >= 2)
+    got = [packet.payload for packet in viewer.audio_packets]
+    first = box.camera.sounds.index(got[0])
+    assert got == box.camera.sounds[first : first + len(got)]
+    assert {packet.payload_type for packet in viewer.audio_packets} == {8}
+    steps = {b.timestamp - a.timestamp for a, b in itertools.pairwise(viewer.audio_packets)}
+    assert steps == {160} or steps == {160, 160 - (1 << 32)}
+    # Both were captured at the same moments: by the sender reports they are played at the same ones.
+    reports = {report.ssrc: report for report in viewer.sender_reports}
+    assert len(reports) == 2
+
+    def ntp_of(ssrc: int, timestamp: int, rate: int) -> float:
+        report = reports[ssrc]
+        return report.ntp / (1 << 32) + timestamp_delta(timestamp, report.rtp_timestamp) / rate
+
+    audio, video = viewer.audio_packets[-1], viewer.access_units[-1]
+    skew = ntp_of(audio.ssrc, audio.timestamp, 8000) - ntp_of(viewer.reception.ssrc, video.timestamp, 90_000)
+    assert abs(skew) < 3 * INTERVAL_S
+
+
+async def test_a_lost_packet_is_sent_again_by_rtx(box: Box, viewer: Viewer) -> None:
+    await box.watch(viewer)
+    await viewer.until(lambda: len(viewer.access_units) > GOP)
+    lost = viewer.packets[-20]
+    viewer.send_nack(lost.sequence)
+    await viewer.until(lambda: viewer.repaired)
+    assert lost.payload in [packet.payload for packet in viewer.repaired]
+    report = await box.until(WorkerReport)
+    while isinstance(report, WorkerReport) and not report.retransmitted:
+        report = await box.until(WorkerReport)
 
 
 async def test_a_hundred_offers_that_never_connect_harm_nobody(box: Box, viewer: Viewer) -> None:

@@ -94,6 +94,11 @@ async def test_a_camera_that_changed_its_codec_has_nothing_of_the_old_one():
         stage.play(Play())
         video = reported(alive).video
         assert (video.codec, video.profile, video.profile_level_id, video.width) == ("H265", *[None] * 3)
+        assert video.profile_tier_level is None
+        tier_level = "profile-id=1;tier-flag=0;level-id=93"
+        stage.video.parameters = VideoParameters("Main", None, 1280, 720, 0, tier_level)
+        stage.picture(True)
+        assert reported(alive).video.profile_tier_level == tier_level
 
 
 async def test_a_smart_codec_is_noticed():

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 
@@ -21,8 +22,13 @@ from common.messages import (
     Message,
     OfferRequest,
     Refused,
+    SelectRequest,
+    SessionChanged,
     SessionEnded,
     SessionEntry,
+    SessionReport,
+    SessionsReport,
+    SessionsRequest,
     WorkerReport,
 )
 from signaling.app import create_app, listen
@@ -69,8 +75,47 @@ def camera_report(camera: str, **changes: object) -> CameraReport:
     return CameraReport(camera, (dataclasses.replace(WELL, **changes),))  # type: ignore[arg-type]
 
 
+SUB = dataclasses.replace(WELL, name="sub", state="idle", video=None, audio=None, last_access_unit_age_s=None)
+"A sub stream that nobody has watched yet."
+
+
 def worker_report(worker: str, cpu: float = 0.0, viewers: int = 0) -> WorkerReport:
-    return WorkerReport(worker, viewers, cpu, 0.0, 0.0, 0)
+    return WorkerReport(
+        worker=worker,
+        viewers=viewers,
+        cpu=cpu,
+        loop_lag_s=0.002,
+        packets_per_s=900.0,
+        egress="kernel",
+        packets=90_000,
+        retransmitted=40,
+        dropped_frames=3,
+        switches=2,
+        rejected=1,
+        history_octets=5_000_000,
+    )
+
+
+def session_report(session: str, camera: str) -> SessionReport:
+    return SessionReport(
+        session=session,
+        camera=camera,
+        state="connected",
+        path="udp 192.0.2.7:5000",
+        srtp="SRTP_AEAD_AES_128_GCM",
+        quality="auto",
+        showing="main",
+        video_codec="H264",
+        audio_codec=None,
+        packets=1000,
+        octets=1_000_000,
+        retransmitted=4,
+        dropped_frames=0,
+        keyframe_requests=1,
+        loss=0.01,
+        rtt_s=0.02,
+        available_bitrate=None,
+    )
 
 
 @dataclass
@@ -84,6 +129,8 @@ class FakeWorker:
     requests: list[Message] = field(default_factory=list)
     reply: Message | None = None
     silent: bool = False
+    notices: tuple[SessionChanged | SessionEnded, ...] = ()
+    "What it says of a session while it is being opened; their ids are filled in."
 
     def start(self) -> "FakeWorker":
         self.client = ControlClient(self.endpoint, f"fanout-{self.name}", self.hello, self.answer)
@@ -95,6 +142,9 @@ class FakeWorker:
 
     def report(self, cpu: float = 0.0) -> None:
         self.client.notify(worker_report(self.name, cpu, len(self.sessions)))
+
+    def change(self, session: str, showing: Literal["main", "sub", "keyframes"], reason: str) -> None:
+        self.client.notify(SessionChanged(session, showing, reason))
 
     def end(self, session: str, reason: str) -> None:
         del self.sessions[session]
@@ -112,8 +162,12 @@ class FakeWorker:
         match message:
             case OfferRequest():
                 self.sessions[message.session] = message.camera
+                for notice in self.notices:
+                    self.client.notify(dataclasses.replace(notice, session=message.session))
                 return Answer(message.session, ANSWER, f"srv{len(self.requests)}")
-            case CandidateRequest():
+            case SessionsRequest():
+                return SessionsReport(tuple(session_report(*entry) for entry in self.sessions.items()))
+            case CandidateRequest() | SelectRequest():
                 return Done() if message.session in self.sessions else Refused("unknown-session", "not here")
             case CloseRequest():
                 if self.sessions.pop(message.session, None) is None:

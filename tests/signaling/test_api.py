@@ -1,14 +1,16 @@
-"""Health, cameras and the page over real HTTP."""
+"""Health, cameras, workers, sessions and the page over real HTTP."""
 
 import asyncio
+import dataclasses
 import json
 
 import aiohttp
-from signaling_support import System
+from signaling_support import SUB, System, eventually, session_report, worker_report
 
-from common.messages import CameraEvent
+from common.messages import CameraEvent, CameraReport
 from signaling import events as events_module
 from signaling.app import SECURITY_HEADERS
+from tests.support.reports import WELL
 
 
 async def test_health(bare: System) -> None:
@@ -27,6 +29,7 @@ async def test_cameras(system: System) -> None:
     assert front == {
         "name": "front",
         "state": "live",
+        "renditions": ["main"],
         "codec": "H264",
         "profile": "High",
         "width": 1920,
@@ -41,6 +44,61 @@ async def test_cameras(system: System) -> None:
     }
     assert (yard["name"], yard["state"], yard["codec"]) == ("yard", "down", None)
     assert "ingest process" in yard["error"]
+
+
+async def test_a_camera_lists_its_streams(system: System) -> None:
+    ingest = await system.add_ingest("yard")
+    ingest.notify(CameraReport("yard", (WELL, SUB)))
+    await eventually(lambda: len(system.broker.registry.status("yard").renditions) == 2)
+    async with system.client.get(f"{system.url}/api/v1/cameras") as response:
+        assert [camera["renditions"] for camera in await response.json()] == [["main"], ["main", "sub"]]
+
+
+async def test_sessions_of_all_workers(system: System) -> None:
+    other = await system.add_worker("w1")
+    assert [(await system.post()).status for _ in range(2)] == [201, 201]
+    async with system.client.get(f"{system.url}/api/v1/sessions") as response:
+        listed = await response.json()
+        text = await response.text()
+    assert listed["silent"] == []
+    ids = {"fanout-w0": [*system.worker.sessions], "fanout-w1": [*other.sessions]}
+    assert [session["worker"] for session in listed["sessions"]] == ["fanout-w0", "fanout-w1"]
+    for session in listed["sessions"]:
+        (whole,) = ids[session["worker"]]
+        assert session["session"] == f"{whole[:6]}…"
+        assert whole not in text
+        assert {**session, "session": "s"} == {
+            **dataclasses.asdict(session_report("s", "front")),
+            "worker": session["worker"],
+        }
+
+
+async def test_a_silent_worker_is_named(system: System) -> None:
+    other = await system.add_worker("w1")
+    assert [(await system.post()).status for _ in range(2)] == [201, 201]
+    other.silent = True
+    async with system.client.get(f"{system.url}/api/v1/sessions") as response:
+        listed = await response.json()
+    assert [session["worker"] for session in listed["sessions"]] == ["fanout-w0"]
+    assert listed["silent"] == ["fanout-w1"]
+
+
+async def test_workers(system: System) -> None:
+    await system.add_worker("w1")
+    assert (await system.post()).status == 201
+    system.worker.report(cpu=0.25)
+    await eventually(lambda: any(load.cpu == 0.25 for load in system.broker._loads()))
+    system.clock.now_s += 0.5
+    async with system.client.get(f"{system.url}/api/v1/workers") as response:
+        assert await response.json() == [
+            {
+                "worker": "fanout-w0",
+                "age": 0.5,
+                "sessions": 1,
+                "report": dataclasses.asdict(worker_report("w0", cpu=0.25, viewers=1)),
+            },
+            {"worker": "fanout-w1", "age": 0.5, "sessions": 0, "report": None},
+        ]
 
 
 async def test_report(system: System) -> None:

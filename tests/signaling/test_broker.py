@@ -2,9 +2,28 @@
 
 import asyncio
 
-from signaling_support import OFFER, FakeClock, System, eventually, worker_report
+import pytest
+from signaling_support import (
+    OFFER,
+    SUB,
+    FakeClock,
+    System,
+    eventually,
+    worker_report,
+)
 
-from common.messages import CameraEvent, Done, HelloWanted
+from common.messages import (
+    CameraEvent,
+    CameraReport,
+    Done,
+    HelloWanted,
+    RenditionFormat,
+    SelectRequest,
+    SessionChanged,
+    SessionEnded,
+)
+from signaling.problems import Problem
+from tests.support.reports import WELL
 
 
 class StandstillClock(FakeClock):
@@ -74,3 +93,63 @@ async def test_sessions_of_gone_viewers_are_counted_until_they_end(system: Syste
     for _ in range(4):
         assert (await system.post()).status == 201
     assert (len(system.worker.sessions), len(other.sessions)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("renditions", "formats"),
+    [
+        ((), [RenditionFormat("main", None, None)]),
+        ((WELL,), [RenditionFormat("main", WELL.video, WELL.audio)]),
+        (
+            (WELL, SUB),
+            [RenditionFormat("main", WELL.video, WELL.audio), RenditionFormat("sub", None, None)],
+        ),
+    ],
+)
+async def test_an_offer_says_what_is_known_of_the_camera(
+    system: System, renditions: tuple[object, ...], formats: list[RenditionFormat]
+) -> None:
+    ingest = await system.add_ingest("yard")
+    ingest.notify(CameraReport("yard", renditions))  # type: ignore[arg-type]
+    await eventually(lambda: system.broker.registry.status("yard").renditions == renditions)
+    assert (await system.post("yard")).status == 201
+    (offer,) = system.worker.offers()
+    assert list(offer.renditions) == formats
+
+
+async def test_what_is_said_while_a_session_is_opened_is_not_lost(system: System) -> None:
+    system.worker.notices = (SessionChanged("", "sub", "narrow link"),)
+    session, _ = await system.broker.open("front", OFFER)
+    await eventually(lambda: system.broker.find(session.id).change)
+    assert system.broker.find(session.id).change == SessionChanged(session.id, "sub", "narrow link")
+    system.worker.notices = (SessionEnded("", "DTLS failed"),)
+    session, _ = await system.broker.open("front", OFFER)
+    await eventually(lambda: system.broker.sessions.get(session.id) is None)
+
+
+async def test_a_selection_that_is_not_answered(system: System) -> None:
+    session, _ = await system.broker.open("front", OFFER)
+    system.worker.silent = True
+    with pytest.raises(Problem, match="did not answer in time"):
+        await system.broker.select(session, "sub")
+    assert SelectRequest(session.id, "sub") in system.worker.requests
+
+
+async def test_a_selection_of_a_session_that_the_worker_forgot(system: System) -> None:
+    session, _ = await system.broker.open("front", OFFER)
+    system.worker.sessions.clear()
+    with pytest.raises(Problem) as raised:
+        await system.broker.select(session, "sub")
+    assert raised.value.status == 404
+    assert system.broker.sessions.get(session.id) is None
+
+
+async def test_every_worker_is_asked_for_its_sessions(system: System) -> None:
+    deaf, odd = await system.add_worker("w1"), await system.add_worker("w2")
+    session, _ = await system.broker.open("front", OFFER)
+    serving = {"fanout-w0": system.worker, "fanout-w1": deaf, "fanout-w2": odd}.pop(session.worker)
+    others = [worker for worker in (system.worker, deaf, odd) if worker is not serving]
+    others[0].silent, others[1].reply = True, Done()
+    reports = await system.broker.session_reports()
+    assert [report.session for report in reports[session.worker] or ()] == [session.id]
+    assert [reports[f"fanout-{worker.name}"] for worker in others] == [None, None]

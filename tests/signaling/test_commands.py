@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from signaling_support import FRAGMENT, OFFER
 
 from signaling import commands, fragment
-from signaling.commands import Attach, Candidate, Close, Envelope, Offer
+from signaling.commands import Attach, Candidate, Close, Envelope, Offer, Select
 from signaling.problems import Problem
 
 CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 9 typ host"
@@ -20,6 +20,7 @@ CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 9 typ host"
         ({"type": "offer", "camera": "front", "sdp": OFFER}, Offer("front", OFFER)),
         ({"type": "attach", "session": "s"}, Attach("s")),
         ({"type": "close", "session": "s"}, Close("s")),
+        ({"type": "select", "session": "s", "quality": "keyframes"}, Select("s", "keyframes")),
         ({"type": "candidate", "session": "s", "candidate": FRAGMENT}, Candidate("s", FRAGMENT)),
         (
             {
@@ -74,6 +75,9 @@ def test_candidates_that_are_none(candidate: object) -> None:
         (json.dumps({"type": "offer", "camera": "front", "sdp": "v=0\n" + "a" * (1 << 20)}), 413),
         ('{"type":"offer","camera":"front"}', 400),
         ('{"type":"close"}', 400),
+        ('{"type":"select","session":"s"}', 400),
+        ('{"type":"select","session":"s","quality":"best"}', 400),
+        ('{"type":"select","session":"s","quality":["main"]}', 400),
         ('{"type":"shutdown"}', 400),
     ],
 )
@@ -93,8 +97,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = st.sampled_from(["type", "id", "session", "camera", "sdp", "candidate"])
-TYPES = st.sampled_from(["offer", "attach", "candidate", "close"])
+KEYS = st.sampled_from(["type", "id", "session", "camera", "sdp", "candidate", "quality"])
+TYPES = st.sampled_from(["offer", "attach", "candidate", "select", "close"])
 
 
 @given(st.dictionaries(KEYS, JSON), TYPES | JSON)

@@ -1,12 +1,16 @@
 """The session table: owners, grace, and what workers state."""
 
-from common.messages import SessionEntry
+from common.messages import SessionChanged, SessionEntry
 from signaling.sessions import ORPHAN_GRACE_S, Session, SessionTable
 
 
 class Listener:
     def __init__(self) -> None:
         self.ended: list[tuple[str, str]] = []
+        self.changes: list[SessionChanged] = []
+
+    def session_changed(self, change: SessionChanged) -> None:
+        self.changes.append(change)
 
     def session_ended(self, session: str, reason: str) -> None:
         self.ended.append((session, reason))
@@ -26,6 +30,21 @@ def test_the_owner_hears_of_the_end_once() -> None:
     assert table.end("s1", "over") is None
     assert owner.ended == [("s1", "over")]
     assert table.count_by_camera() == {}
+
+
+def test_what_is_given_is_told_and_kept() -> None:
+    owner = Listener()
+    table = table_with(owner, "s1")
+    change = SessionChanged("s1", "keyframes", "asked for")
+    table.changed(change)
+    assert owner.changes == [change]
+    table.release(owner, now_s=0.0)
+    later = SessionChanged("s1", "main", "asked for")
+    table.changed(later)
+    assert owner.changes == [change]
+    kept = table.get("s1")
+    assert kept is not None
+    assert kept.change == later
 
 
 def test_a_worker_takes_only_its_own_sessions() -> None:

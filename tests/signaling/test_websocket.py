@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from signaling_support import ANSWER, FRAGMENT, OFFER, FakeWorker, System, eventually, started
 
-from common.messages import CandidateRequest, CloseRequest, Refused
+from common.messages import CandidateRequest, CloseRequest, Refused, SelectRequest, SessionChanged
 from signaling.sessions import ORPHAN_GRACE_S
 from signaling.websocket import MAX_REQUESTS
 
@@ -45,6 +45,38 @@ async def test_offer_candidate_close(system: System) -> None:
         reply = await ask(socket, type="close", session=session)
         assert reply == {"type": "close", "session": session, "reason": "closed by the viewer"}
         await eventually(lambda: CloseRequest(session) in system.worker.requests)
+
+
+async def test_select(system: System) -> None:
+    async with connected(system) as socket:
+        session = await opened(socket)
+        reply = await ask(socket, type="select", session=session, quality="sub", id=2)
+        assert reply == {"type": "selected", "id": 2, "session": session, "quality": "sub"}
+        assert SelectRequest(session, "sub") in system.worker.requests
+        system.worker.reply = Refused("not-acceptable", "the camera has no sub stream")
+        reply = await ask(socket, type="select", session=session, quality="sub")
+        assert (reply["status"], reply["detail"]) == (406, "the camera has no sub stream")
+
+
+async def test_what_is_shown_is_told_after_the_answer(system: System) -> None:
+    system.worker.notices = (SessionChanged("", "sub", "the link carries 300 kbit/s"),)
+    async with connected(system) as socket:
+        session = await opened(socket)
+        shown = {"session": session, "showing": "sub", "reason": "the link carries 300 kbit/s"}
+        assert await socket.receive_json() == {"type": "showing", **shown}
+        system.worker.change(session, "main", "asked for")
+        reply = await socket.receive_json()
+        assert (reply["type"], reply["showing"], reply["reason"]) == ("showing", "main", "asked for")
+
+
+async def test_only_the_sessions_own_worker_says_what_is_shown(system: System) -> None:
+    other = await system.add_worker("w1")
+    async with connected(system) as socket:
+        session = await opened(socket)
+        serving = system.worker if session in system.worker.sessions else other
+        (other if serving is system.worker else system.worker).change(session, "sub", "not mine")
+        serving.change(session, "keyframes", "mine")
+        assert (await socket.receive_json())["reason"] == "mine"
 
 
 async def test_several_sessions_on_one_socket(system: System) -> None:
@@ -90,12 +122,15 @@ async def test_a_lost_socket_may_be_replaced(system: System) -> None:
     async with connected(system) as socket:
         session = await opened(socket)
     await eventually(lambda: system.broker.sessions._orphans)
+    attached = {"type": "attached", "session": session, "id": "a"}
     async with connected(system) as socket:
-        assert await ask(socket, type="attach", session=session, id="a") == {
-            "type": "attached",
-            "session": session,
-            "id": "a",
-        }
+        reply = await ask(socket, type="attach", session=session, id="a")
+        assert reply == {**attached, "showing": None, "reason": None}
+    system.worker.change(session, "keyframes", "slow link")
+    await eventually(lambda: system.broker.find(session).change)
+    async with connected(system) as socket:
+        reply = await ask(socket, type="attach", session=session, id="a")
+        assert reply == {**attached, "showing": "keyframes", "reason": "slow link"}
         system.worker.end(session, "over")
         assert (await socket.receive_json())["type"] == "close"
 
@@ -135,6 +170,8 @@ async def test_sessions_survive_a_restart_of_signaling(system: System) -> None:
         ({"type": "attach", "session": "nope"}, 404),
         ({"type": "candidate", "session": "nope", "candidate": FRAGMENT}, 404),
         ({"type": "close", "session": "nope"}, 404),
+        ({"type": "select", "session": "nope", "quality": "sub"}, 404),
+        ({"type": "select", "session": "nope", "quality": "best"}, 400),
         ({"type": "dance"}, 400),
     ],
 )
@@ -234,8 +271,8 @@ async def test_plain_http_is_told_to_upgrade(system: System) -> None:
 
 def test_any_message_gets_a_reply(tmp_path: Path) -> None:
     values = st.none() | st.integers() | st.text(st.characters(), max_size=10) | st.just(OFFER)
-    kinds = st.sampled_from(["offer", "attach", "candidate", "close"])
-    keys = st.sampled_from(["id", "session", "camera", "sdp", "candidate"])
+    kinds = st.sampled_from(["offer", "attach", "candidate", "select", "close"])
+    keys = st.sampled_from(["id", "session", "camera", "sdp", "candidate", "quality"])
 
     async def exchange(socket: Socket, message: dict[str, object]) -> None:
         reply = await ask(socket, **message)

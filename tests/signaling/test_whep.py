@@ -35,7 +35,7 @@ async def test_session_from_offer_to_delete(system: System) -> None:
     assert response.headers["ETag"] == '"srv1"'
     assert response.headers["Accept-Patch"] == PATCH_TYPE
     (offer,) = system.worker.offers()
-    assert (offer.media_endpoint, offer.profile_level_id) == ("ipc:///run/front.sock", "640028")
+    assert (offer.media_endpoint, offer.camera) == ("ipc:///run/front.sock", "front")
 
     session_url = urljoin(f"{system.url}/whep/front", response.headers["Location"])
     headers = {"Content-Type": PATCH_TYPE, "If-Match": response.headers["ETag"]}

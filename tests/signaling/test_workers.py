@@ -1,9 +1,12 @@
 """The registry: hellos, heartbeats, silence."""
 
-from signaling_support import FakeClock, camera_report, worker_report
+import dataclasses
 
-from common.messages import FanoutHello, IngestHello, SessionEntry
+from signaling_support import SUB, FakeClock, camera_report, worker_report
+
+from common.messages import CameraReport, FanoutHello, IngestHello, SessionEntry
 from signaling.workers import HelloNeeded, Registry, SessionsStated
+from tests.support.reports import WELL
 
 
 def fanout_hello(epoch: int = 1, *sessions: str) -> FanoutHello:
@@ -61,7 +64,7 @@ def test_a_restarted_ingest_starts_without_a_report() -> None:
     assert registry.status("front").state == "live"
     registry.heard("i", ingest_hello(2))
     status = registry.status("front")
-    assert (status.state, status.report, status.age_s) == ("connecting", None, None)
+    assert (status.state, status.report, status.age_s(status.main)) == ("connecting", None, None)
 
 
 def test_a_silent_ingest_is_down() -> None:
@@ -72,7 +75,7 @@ def test_a_silent_ingest_is_down() -> None:
     registry.heard("i", camera_report("front", last_access_unit_age_s=0.5))
     clock.now_s += 3.0
     status = registry.status("front")
-    assert (status.state, status.age_s) == ("live", 3.5)
+    assert (status.state, status.age_s(status.main)) == ("live", 3.5)
     clock.now_s += 0.01
     assert registry.status("front").state == "down"
     assert registry.ingest("front") is None
@@ -83,3 +86,22 @@ def test_cameras_that_are_not_configured_stay_out() -> None:
     assert registry.heard("i", ingest_hello(camera="spy")) is None
     assert registry.heard("i", camera_report("spy")) is None
     assert registry.ingest("spy") is None
+
+
+def test_each_stream_has_an_age_of_its_own() -> None:
+    clock = FakeClock()
+    registry = Registry(["front"], clock)
+    registry.heard("i", ingest_hello())
+    sub = dataclasses.replace(WELL, name="sub", last_access_unit_age_s=0.25)
+    registry.heard("i", CameraReport("front", (WELL, sub)))
+    clock.now_s += 1.0
+    status = registry.status("front")
+    assert [status.age_s(rendition) for rendition in (*status.renditions, SUB)] == [1.02, 1.25, None]
+
+
+def test_how_long_a_worker_is_silent() -> None:
+    clock = FakeClock()
+    registry = Registry(["front"], clock)
+    registry.heard("f0", fanout_hello())
+    clock.now_s += 1.5
+    assert [registry.silence_s(worker) for worker in registry.workers()] == [1.5]

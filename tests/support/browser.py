@@ -35,7 +35,7 @@ class ViewerPage:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     async def facts(self) -> dict[str, Any]:
-        """`window.cctv3`: session, framesDecoded, firstFrameMs, width, height, lost, reconnects, …"""
+        """`window.cctv3`: session, framesDecoded, firstFrameMs, width, height, lost, showing, hasSound, …"""
         facts = await self.page.evaluate("() => ({...window.cctv3})")
         assert isinstance(facts, dict)
         return facts
@@ -57,6 +57,14 @@ class ViewerPage:
     async def until_playing(self, frames: int = 1, deadline_s: float = 20.0) -> dict[str, Any]:
         """Waits for that many decoded frames in the present session."""
         return await self.until(lambda facts: (facts.get("framesDecoded") or 0) >= frames, deadline_s)
+
+    async def select(self, quality: str) -> None:
+        """Chooses `auto`, `main`, `sub` or `keyframes` in the page's menu."""
+        await self.page.select_option("#quality", quality)
+
+    async def toggle_sound(self) -> None:
+        """Clicks the sound button once it is there."""
+        await self.page.click("#sound")
 
     async def pixels(self) -> list[int]:
         """The picture as 64 x 36 RGBA values."""

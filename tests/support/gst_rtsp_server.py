@@ -5,7 +5,7 @@
 Prints `READY rtsp://127.0.0.1:PORT/camera` when it answers and runs until SIGTERM; with a certificate a
 second URL follows on that line, `rtsps://`. RTP goes over TCP, UDP or multicast, and RTSP over HTTP on the
 same ports, as the client asks. One encoder of each track serves all clients of a port: they get the same
-octets.
+octets. With --sub-bitrate the path with `-sub` behind it is the smaller stream of the same camera.
 """
 
 import argparse
@@ -76,6 +76,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fps", type=int, default=25)
     parser.add_argument("--gop", type=int, default=25, help="frames from one IDR to the next")
     parser.add_argument("--bitrate", type=int, default=1000, help="kbit/s")
+    parser.add_argument("--sub-bitrate", type=int, help="kbit/s; adds a stream of half the width and height")
     parser.add_argument("--profile", choices=tuple(TOOLS), default="high", help="of h264")
     parser.add_argument("--pattern", default="smpte", help="a pattern of videotestsrc")
     parser.add_argument("--audio", choices=("none", *AUDIO), default="none")
@@ -170,6 +171,9 @@ def main() -> int:
     Gst.init(None)
     mounts = GstRtspServer.RTSPMountPoints()
     mounts.add_factory(args.path, make_factory(args))
+    if args.sub_bitrate is not None:
+        smaller = {"width": args.width // 4 * 2, "height": args.height // 4 * 2, "bitrate": args.sub_bitrate}
+        mounts.add_factory(f"{args.path}-sub", make_factory(argparse.Namespace(**{**vars(args), **smaller})))
     servers = {"rtsp": make_server(args, mounts, args.port, secure=False)}
     if args.tls_cert:
         servers["rtsps"] = make_server(args, mounts, 0, secure=True)

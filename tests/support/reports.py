@@ -6,6 +6,7 @@ VIDEO = VideoReport(
     codec="H264",
     profile="High",
     profile_level_id="640028",
+    profile_tier_level=None,
     width=1920,
     height=1080,
     fps=25.0,

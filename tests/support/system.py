@@ -138,13 +138,18 @@ class System:
 
 
 def write_config(
-    path: Path, cameras: Mapping[str, Mapping[str, object]], http_port: int, media_port: int, workers: int
+    path: Path,
+    cameras: Mapping[str, Mapping[str, object]],
+    http_port: int,
+    media_port: int,
+    workers: int,
+    media: Mapping[str, object],
 ) -> None:
-    """A configuration file with these cameras and ports, offering loopback only."""
+    """A configuration file with these cameras and ports, offering loopback only unless `media` says else."""
     content = {
         "cameras": {name: dict(camera) for name, camera in cameras.items()},
         "http": {"listen": f"127.0.0.1:{http_port}"},
-        "media": {"port": media_port, "advertise": ["127.0.0.1"]},
+        "media": {"port": media_port, "advertise": ["127.0.0.1"], **media},
         "fanout": {"workers": workers},
     }
     path.write_text(yaml.safe_dump(content))
@@ -152,13 +157,16 @@ def write_config(
 
 @contextlib.asynccontextmanager
 async def running_system(
-    cameras: Mapping[str, Mapping[str, object]], workers: int = 1
+    cameras: Mapping[str, Mapping[str, object]], workers: int = 1, media: Mapping[str, object] | None = None
 ) -> AsyncIterator[System]:
-    """Starts everything, waits for /healthz, and stops it with ctrl-C at the end of the block."""
+    """Starts everything, waits for /healthz, and stops it with ctrl-C at the end of the block.
+
+    `media` goes into that part of the configuration.
+    """
     # Short, as the kernel bounds the paths of sockets.
     folder = Path(tempfile.mkdtemp(prefix="cctv3-"))
     http_port, media_port = free_tcp_port(), free_media_ports(workers)
-    write_config(folder / "config.yaml", cameras, http_port, media_port, workers)
+    write_config(folder / "config.yaml", cameras, http_port, media_port, workers, media or {})
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "common.supervision", "--config", str(folder / "config.yaml")),

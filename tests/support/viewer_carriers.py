@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 import aiohttp
 
 from common.bus import ControlServer
-from common.messages import Answer, CloseRequest, OfferRequest
+from common.messages import Answer, CloseRequest, OfferRequest, RenditionFormat
 from tests.support.viewer import Viewer
 
 _numbers = itertools.count(1)
@@ -43,6 +43,30 @@ async def whep(
     return resource
 
 
+async def offer_through_bus(
+    server: ControlServer,
+    worker: str,
+    camera: str,
+    media_endpoint: str,
+    viewer: Viewer,
+    *,
+    renditions: tuple[RenditionFormat, ...],
+    deadline_s: float = 10.0,
+) -> Answer:
+    """Offers to the worker `worker` as signaling would and gives its answer; raises Refusal."""
+    request = OfferRequest(
+        session=f"viewer-{next(_numbers)}",
+        camera=camera,
+        media_endpoint=media_endpoint,
+        renditions=renditions,
+        sdp=viewer.offer(),
+    )
+    reply = await server.request(worker, request, deadline_s)
+    if not isinstance(reply, Answer):
+        raise Refusal(f"{worker} answered {reply}")
+    return reply
+
+
 async def through_bus(
     server: ControlServer,
     worker: str,
@@ -50,24 +74,15 @@ async def through_bus(
     media_endpoint: str,
     viewer: Viewer,
     *,
-    profile_level_id: str | None = None,
+    renditions: tuple[RenditionFormat, ...],
     deadline_s: float = 10.0,
 ) -> str:
-    """Offers to the worker `worker` as signaling would, connects, gives the session; raises Refusal."""
-    session = f"viewer-{next(_numbers)}"
-    request = OfferRequest(
-        session=session,
-        camera=camera,
-        media_endpoint=media_endpoint,
-        codec="H264",
-        profile_level_id=profile_level_id,
-        sdp=viewer.offer(),
+    """The same, then connects the viewer; gives the session."""
+    answer = await offer_through_bus(
+        server, worker, camera, media_endpoint, viewer, renditions=renditions, deadline_s=deadline_s
     )
-    reply = await server.request(worker, request, deadline_s)
-    if not isinstance(reply, Answer):
-        raise Refusal(f"{worker} answered {reply}")
-    await viewer.connect(reply.sdp, deadline_s)
-    return session
+    await viewer.connect(answer.sdp, deadline_s)
+    return answer.session
 
 
 async def close_session(server: ControlServer, worker: str, session: str) -> None:

@@ -51,8 +51,11 @@ class IceAgent:
         self._open[request.transaction_id] = address
         return bytes(request)
 
-    def feed(self, data: bytes, source: Address, own_port: int) -> bytes:
-        """Takes a STUN message and gives what to answer, mostly nothing; raises IceError, ValueError."""
+    def feed(self, data: bytes, source: Address, own_port: int | None) -> bytes:
+        """Takes a STUN message and gives what to answer, mostly nothing; raises IceError, ValueError.
+
+        Without `own_port` the server may see another one, as behind a NAT.
+        """
         message = stun.parse_message(data)
         if message.message_class == stun.Class.REQUEST:  # of an agent that is not ICE-lite
             return self._respond(message, source)
@@ -65,7 +68,7 @@ class IceAgent:
         if "FINGERPRINT" not in message.attributes:
             raise IceError("answer to a check has no FINGERPRINT (RFC 8445 section 7.3)")
         mapped = message.attributes.get("XOR-MAPPED-ADDRESS")
-        if mapped is None or mapped[1] != own_port:
+        if mapped is None or own_port not in (None, mapped[1]):
             raise IceError(f"answer to a check says XOR-MAPPED-ADDRESS {mapped}, the port is {own_port}")
         self.answered += 1
         if self.selected is None:

@@ -185,7 +185,9 @@ def test_parameters():
     depacketizer, _ = run(START[:1])
     assert depacketizer.parameters is None
     depacketizer, _ = run(START)
-    assert depacketizer.parameters == VideoParameters("Main", None, 642, 362, 2)
+    assert depacketizer.parameters == VideoParameters(
+        "Main", None, 642, 362, 2, "profile-id=1;tier-flag=0;level-id=63"
+    )
     depacketizer, found = run([*START, (2, SPS_3_LAYERS), (2, IDR, MARK)])
     assert len(found) == 3
     assert depacketizer.parameters is None
@@ -374,7 +376,9 @@ def test_ffmpeg_rtp_gives_what_the_encoder_made(parameters, packet_size, tmp_pat
     assert 48 in kinds or packet_size == 300
     depacketizer, frames = depacketized(packets)
     assert [list(frame.nals) for frame in frames] == access_units(file.read_bytes())
-    assert depacketizer.parameters == VideoParameters("Main", None, 480, 272, 2 if parameters == OPEN else 0)
+    assert depacketizer.parameters == VideoParameters(
+        "Main", None, 480, 272, 2 if parameters == OPEN else 0, "profile-id=1;tier-flag=0;level-id=63"
+    )
     assert [frame.keyframe for frame in frames].count(True) == 4
     assert [frame.gap for frame in frames] == [True] + [False] * 34
 

@@ -1,0 +1,31 @@
+"""The messages as a whole: none is forgotten, none is named twice, and docs/bus.md knows them all."""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+from typing import get_args
+
+from common import messages
+
+BUS = Path(__file__).resolve().parents[2] / "docs" / "bus.md"
+KINDS = get_args(messages.Message)
+
+
+def test_every_message_is_carried() -> None:
+    declared = {kind for _, kind in inspect.getmembers(messages, inspect.isclass) if hasattr(kind, "TYPE")}
+    assert declared == set(KINDS)
+    assert len({kind.TYPE for kind in KINDS}) == len(KINDS)
+
+
+def test_messages_are_frozen() -> None:
+    for kind in KINDS:
+        assert dataclasses.is_dataclass(kind)
+        assert kind.__dataclass_params__.frozen, kind  # type: ignore[attr-defined]
+
+
+def test_the_document_names_every_message() -> None:
+    text = BUS.read_text()
+    table = text[text.index("| type |") :]
+    assert set(re.findall(r"`([a-z-]+)`", table)) >= {kind.TYPE for kind in KINDS}
+    assert f"`[version, type, request id, fields]`, version {messages.PROTOCOL_VERSION}" in text
