@@ -2,7 +2,7 @@
 # make test                    check, then every test; installs what they need
 # make check                   lint, format, types, layering
 # make bench                   measure, and print the figures
-# make soak                    long runs: a million damaged inputs, faults at full length, leaks
+# make soak                    long runs: two million damaged inputs, faults at full length, leaks
 
 .PHONY: run test check bench soak
 # From left to right: the test packages bring the compiler that the package's fast send path is built with.

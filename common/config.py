@@ -75,8 +75,16 @@ class IceServer:
     @property
     def url(self) -> str:
         """For people, as in the configuration (RFC 7064, RFC 7065)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.kind}:{host}:{self.port}" + ("?transport=tcp" if self.transport == "tcp" else "")
+        return f"{self.kind}:{self._address}" + ("?transport=tcp" if self.transport == "tcp" else "")
+
+    @property
+    def stun_url(self) -> str:
+        """For browsers, without a login: a TURN server answers binding requests too (RFC 8656)."""
+        return f"stun:{self._address}"
+
+    @property
+    def _address(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +126,8 @@ class SystemConfig:
     media_advertise: tuple[str, ...]
     media_loopback: bool
     "Offer loopback addresses too."
+    ice_urls: tuple[str, ...] = ()
+    "With full ICE, the STUN servers for browsers."
 
 
 @dataclass(frozen=True, slots=True)
@@ -503,6 +513,7 @@ def store_resolved(config: Config, folder: Path) -> None:
         media_port=config.media_port,
         media_advertise=config.media_advertise,
         media_loopback=config.http_on_loopback,
+        ice_urls=tuple(dict.fromkeys(server.stun_url for server in config.media_ice_servers)),
     )
     _write_private(folder / "system.json", asdict(system))
     fanout = FanoutConfig(config.media_ice, config.media_ice_servers)
@@ -523,7 +534,7 @@ def _read_resolved(path: Path) -> dict[str, Any]:
 def load_system(folder: Path) -> SystemConfig:
     """What `store_resolved` wrote for signaling and fanout; raises LocalError."""
     content = _read_resolved(folder / "system.json")
-    for key in ("cameras", "media_advertise"):
+    for key in ("cameras", "media_advertise", "ice_urls"):
         content[key] = tuple(content[key])
     return SystemConfig(**content)
 

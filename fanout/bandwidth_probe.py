@@ -43,7 +43,12 @@ class BandwidthProbe:
         self._credit += elapsed * self._octets_per_s
         while self._credit > 0 and self._left > 0:
             packet = next(self._packets)
-            if not self._retransmitter.repeat(packet):
+            try:
+                taken = self._retransmitter.repeat(packet)
+            except Exception:
+                self._on_end()
+                raise
+            if not taken:
                 self._left = 0
                 break
             size = len(packet.unit.payload(packet.position))

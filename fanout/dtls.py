@@ -56,6 +56,10 @@ class Certificate(RTCCertificate):
         return next(f.value for f in self.getFingerprints() if f.algorithm == "sha-256")
 
 
+def _nothing(*_: object) -> None:
+    """What is told to nobody."""
+
+
 class _IcePipe:
     """What RTCDtlsTransport needs of an ICE transport: datagrams in order, one way out."""
 
@@ -69,6 +73,10 @@ class _IcePipe:
         """Hands a received record over; a flood is dropped, DTLS repeats what it needs."""
         if not self._records.full():
             self._records.put_nowait(record)
+
+    def release(self) -> None:
+        """Sends nothing more."""
+        self._out = _nothing
 
     async def _recv(self) -> bytes:
         return await self._records.get()
@@ -112,6 +120,13 @@ class DtlsServer(RTCDtlsTransport):
             )
         self.on("statechange", self._state_changed)
         return self._master
+
+    def release(self) -> None:
+        """After `stop`: lets go of the callbacks and the TLS buffers."""
+        self.remove_all_listeners()
+        self._pipe.release()
+        self._on_closed = _nothing
+        self._ssl = None
 
     def _state_changed(self) -> None:
         if self.state == "closed":

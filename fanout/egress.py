@@ -15,7 +15,7 @@ import socket
 from struct import Struct
 from typing import TYPE_CHECKING, Literal
 
-from fanout.egress_python import PLAYOUT_DELAY, Extensions
+from fanout.egress_python import MOST_DELAY, Extensions
 
 FORM: Literal["kernel", "python"]
 if TYPE_CHECKING or os.environ.get("CCTV3_EGRESS") == "python":
@@ -32,7 +32,7 @@ else:
 
         FORM = "python"
 
-__all__ = ["FORM", "PLAYOUT_DELAY", "Egress", "Extensions", "Lane", "TransportLog", "segmentation_offload"]
+__all__ = ["FORM", "MOST_DELAY", "Egress", "Extensions", "Lane", "TransportLog", "segmentation_offload"]
 
 _SOL_UDP = 17
 _UDP_SEGMENT = 103

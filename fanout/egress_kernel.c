@@ -38,7 +38,7 @@
 #define MAX_PACKET (MAX_HEADER + MAX_PAYLOAD + MAX_TAG)
 #define MAX_RUN 64 /* UDP_MAX_SEGMENTS of Linux before 6.9 */
 #define LOG_RUNS 512
-#define PLAYOUT_DELAY (0u << 12 | 50u) /* least and most, in 10 ms */
+#define MOST_DELAY 50u /* of the playout delay, in 10 ms */
 #define INDEX_END (UINT64_C(1) << 48)
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -360,6 +360,7 @@ typedef struct {
     uint8_t payload_type;
     uint8_t transport_sequence, capture_time, playout_delay; /* ids, 0: not negotiated */
     char sparse; /* only packets with a capture time are numbered */
+    uint8_t least_delay; /* of the playout delay, in 10 ms */
     uint8_t iv[16];                                          /* of index 0 */
     union {
         struct sockaddr any;
@@ -407,8 +408,9 @@ static void header_make(const Lane *lane, uint32_t timestamp, uint64_t capture_n
     }
     if (capture_ntp && lane->playout_delay) {
         octets[size] = (uint8_t)(lane->playout_delay << 4 | 2);
-        octets[size + 1] = (uint8_t)(PLAYOUT_DELAY >> 16);
-        put16(octets + size + 2, PLAYOUT_DELAY);
+        uint32_t delay = (uint32_t)lane->least_delay << 12 | MOST_DELAY;
+        octets[size + 1] = (uint8_t)(delay >> 16);
+        put16(octets + size + 2, delay);
         size += 4;
     }
     if (size == 16) {
@@ -744,6 +746,11 @@ static PyObject *Lane_get_payload_type(Lane *self, void *Py_UNUSED(closure))
     return PyLong_FromLong(self->payload_type);
 }
 
+static PyObject *Lane_get_least_delay(Lane *self, void *Py_UNUSED(closure))
+{
+    return PyLong_FromLong(self->least_delay);
+}
+
 static PyObject *Lane_get_timestamp_offset(Lane *self, void *Py_UNUSED(closure))
 {
     return PyLong_FromUnsignedLong(self->timestamp_offset);
@@ -764,6 +771,20 @@ static int Lane_set_payload_type(Lane *self, PyObject *value, void *Py_UNUSED(cl
     pthread_mutex_lock(&lock);
     if (number != self->payload_type) {
         self->payload_type = (uint8_t)number;
+        self->repeatable = self->index;
+    }
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
+static int Lane_set_least_delay(Lane *self, PyObject *value, void *Py_UNUSED(closure))
+{
+    uint64_t number;
+    if (cannot_delete(value) || !whole("least_delay", value, MOST_DELAY, &number))
+        return -1;
+    pthread_mutex_lock(&lock);
+    if (number != self->least_delay) {
+        self->least_delay = (uint8_t)number;
         self->repeatable = self->index;
     }
     pthread_mutex_unlock(&lock);
@@ -794,6 +815,7 @@ static PyMemberDef Lane_members[] = {
 };
 static PyGetSetDef Lane_properties[] = {
     {"payload_type", (getter)Lane_get_payload_type, (setter)Lane_set_payload_type, NULL, NULL},
+    {"least_delay", (getter)Lane_get_least_delay, (setter)Lane_set_least_delay, NULL, NULL},
     {"timestamp_offset", (getter)Lane_get_timestamp_offset, (setter)Lane_set_timestamp_offset, NULL, NULL},
     {NULL},
 };

@@ -21,15 +21,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from fanout.packetized import Runs
-from fanout.paths import Destination
+from fanout.ice.paths import Destination
+from fanout.packetizing.packetized import Runs
 from fanout.srtp import SessionKeys
 
 MAX_PAYLOAD = 1500
 MAX_RUN = 64  # segments that Linux takes in one train (UDP_MAX_SEGMENTS before 6.9)
 LOG_RUNS = 512
-# (0 ms, 500 ms) in steps of 10 ms: play at once; a burst may be smoothed over half a second at most.
-PLAYOUT_DELAY = 0 << 12 | 50
+# In steps of 10 ms: whatever happens, half a second is the most that a receiver may be behind.
+MOST_DELAY = 50
 
 _RTP_HEADER = 12
 _SHA1_80_TAG = 10
@@ -66,7 +66,7 @@ class Extensions:
     capture_time: int = 0
     "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time, the form of 8 octets: NTP time."
     playout_delay: int = 0
-    "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay; always `PLAYOUT_DELAY`."
+    "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay; from `Lane.least_delay` to `MOST_DELAY`."
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -148,9 +148,11 @@ class Lane:
         "_address",
         "_bare",
         "_control",
+        "_extensions",
         "_headers",
         "_index",
         "_ipv6",
+        "_least_delay",
         "_log",
         "_numbered",
         "_octets",
@@ -185,6 +187,8 @@ class Lane:
         self.sparse = False
         "Only packets with a capture time have a transport-wide sequence number."
         self._numbered = extensions.transport_sequence != 0
+        self._extensions = extensions
+        self._least_delay = 0
         self._headers = (_Header(extensions, False), _Header(extensions, True))
         self._bare = _Header(replace(extensions, transport_sequence=0), False)
         self._seal: Callable[[int, bytes, bytes], bytes]
@@ -226,6 +230,18 @@ class Lane:
     def payload_type(self, value: int) -> None:
         if _whole("payload_type", value, 127) != self._payload_type:
             self._payload_type = value
+            self._repeatable = self._index
+
+    @property
+    def least_delay(self) -> int:
+        """Of the playout delay, 10 ms each, up to `MOST_DELAY`; packets before a change are not repeated."""
+        return self._least_delay
+
+    @least_delay.setter
+    def least_delay(self, value: int) -> None:
+        if _whole("least_delay", value, MOST_DELAY) != self._least_delay:
+            self._least_delay = value
+            self._headers = (self._headers[0], _Header(self._extensions, True, value))
             self._repeatable = self._index
 
     @property
@@ -463,7 +479,7 @@ class _Header:
         "transport_at",
     )
 
-    def __init__(self, extensions: Extensions, timed: bool) -> None:
+    def __init__(self, extensions: Extensions, timed: bool, least_delay: int = 0) -> None:
         elements = bytearray()
         transport_end = capture_end = 0
         if extensions.transport_sequence:
@@ -473,7 +489,8 @@ class _Header:
             elements += bytes((extensions.capture_time << 4 | 7,)) + bytes(8)
             capture_end = len(elements)
         if timed and extensions.playout_delay:
-            elements += bytes((extensions.playout_delay << 4 | 2,)) + PLAYOUT_DELAY.to_bytes(3, "big")
+            delay = least_delay << 12 | MOST_DELAY
+            elements += bytes((extensions.playout_delay << 4 | 2,)) + delay.to_bytes(3, "big")
         elements += bytes(-len(elements) % 4)
         extension = b""
         first = _VERSION_2

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from operator import attrgetter
 
-from fanout.packetized import CLOCK_RATES, PacketizedUnit
+from fanout.packetizing.packetized import CLOCK_RATES, PacketizedUnit
 
 MAX_OCTETS = 32 << 20  # 64 s at 4 Mbit/s
 MAX_UNITS = 2_400  # 80 s at 30 per second

@@ -37,7 +37,7 @@ MAX_LOSS_WINDOW_S = 5.0
 LOSS_WINDOW_PACKETS = 150
 SILENCE_S = 1.0
 DRAINED_S = 0.5
-IDLE_S = 2.0
+IDLE_S = 1.2
 MAX_SAMPLES = 128  # 20 a second are usual
 MAX_RTT_S = 10.0
 MIN_PROBE_PACKETS = 5
@@ -207,6 +207,8 @@ class Link:
         self._losses = _Losses()
         self._report_losses = _Losses()
         self._reported_sequence: int | None = None
+        self._report_came = False
+        self._reported_s = 0.0
         self._last: TransportFeedback | None = None
         self._heard_s = 0.0
         self._sent_s = 0.0
@@ -246,6 +248,7 @@ class Link:
             rtt = ((now_ntp >> 16) - block.last_sr - block.delay_since_last_sr) & 0xFFFF_FFFF
             if rtt <= MAX_RTT_S * 65536:
                 self.rtt_s = rtt / 65536
+        self._report_came = True
         highest, self._reported_sequence = self._reported_sequence, block.highest_sequence
         if highest is not None:
             expected = block.highest_sequence - highest
@@ -289,6 +292,11 @@ class Link:
 
     def check(self, now_s: float) -> None:
         """Notices what does not come; to be called several times a second."""
+        if self._report_came:
+            self._report_came, self._reported_s = False, now_s
+        elif now_s - self._reported_s > MAX_LOSS_WINDOW_S:
+            # Receivers report nothing of a source that is silent (RFC 3550 section 6.4).
+            self._report_losses = _Losses()
         probe, log = self._probe, self._log
         if probe is not None and probe.end is not None and now_s - probe.ended_s > PROBE_DEADLINE_S:
             self._finish_probe(now_s)

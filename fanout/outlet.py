@@ -1,8 +1,8 @@
 """Where one viewer's packets go: the selected path, for all lanes of the viewer."""
 
 from fanout.egress import Egress, Lane
-from fanout.packetized import Runs
-from fanout.paths import Path
+from fanout.ice.paths import Path
+from fanout.packetizing.packetized import Runs
 
 
 class Outlet:

@@ -106,7 +106,7 @@ class QualityPolicy:
     def decide(
         self, link: Link, main_bitrate: int | None, sub_bitrate: int | None, refused_frames: int, now_s: float
     ) -> Decision:
-        """To be called every 100 to 250 ms.
+        """To be called at least twice a second.
 
         Bit rates are of the renditions, None while unknown. `refused_frames` counts, from the beginning of
         the session, frames that the way out did not take, not those left out for other reasons.
@@ -161,10 +161,10 @@ class QualityPolicy:
         return PATIENCE_S if carried >= ROOM * self._bitrates[self._target] > 0 else 0.0
 
     def _step_down(self, link: Link, now_s: float) -> None:
-        if self._target == "keyframes" or (self._target == "main" and not self._has_sub):
+        if self._target == "keyframes":
             return
         failed: Target = self._target
-        self._target = "sub" if failed == "main" else "keyframes"
+        self._target = "sub" if failed == "main" and self._has_sub else "keyframes"
         if now_s < self._refused_until_s:
             self._reason = "the way to the viewer is full"
         elif link.stalled:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from common.messages import Rendition, RenditionFormat
-from fanout.formats import is_passed_through
-from fanout.offer import Offer
+from fanout.sdp.formats import is_passed_through
+from fanout.sdp.offer import Offer
 
 
 def audible(offer: Offer, renditions: Sequence[RenditionFormat]) -> tuple[Rendition, ...]:

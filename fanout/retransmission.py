@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from fanout.egress import Lane
 from fanout.outlet import Outlet
-from fanout.packetized import MAX_DATAGRAM
+from fanout.packetizing.packetized import MAX_DATAGRAM
 from fanout.sent import SentLog, SentPacket
 
 # What a viewer may have sent again: a burst as large as a keyframe, then a share of its stream's bit rate.
 BURST_OCTETS = 256 << 10
+STRAINED_BURST_OCTETS = 16 << 10
 SHARE = 0.5
 MIN_BITS_PER_S = 256_000
 # Looking for a packet counts too: a datagram of NACKs asks for 8,000 that were never sent.
@@ -43,10 +44,24 @@ class Retransmitter:
         self.unanswered = 0
         "Asked for and not sent again: too old, too often, or more than the budget."
 
-    def answer(self, sequences: Sequence[int], now: float, rtt_s: float | None, bitrate: int) -> None:
-        """Sends again what a NACK lists; `bitrate` is the stream's, in bits per second."""
+    def answer(
+        self,
+        sequences: Sequence[int],
+        now: float,
+        rtt_s: float | None,
+        bitrate: int,
+        *,
+        twice: bool = False,
+        strained: bool = False,
+    ) -> None:
+        """Sends again what a NACK lists; `bitrate` is the stream's, in bits per second.
+
+        `twice`: packets get lost here and there, and a lost repair would cost another round trip. `strained`:
+        the link is full, what is missing did not fit.
+        """
         share = max(bitrate * SHARE, MIN_BITS_PER_S) / 8
-        self._budget = min(BURST_OCTETS, self._budget + (now - self._filled_at) * share)
+        burst = STRAINED_BURST_OCTETS if strained else BURST_OCTETS
+        self._budget = min(burst, self._budget + (now - self._filled_at) * share)
         self._filled_at = now
         patience = max(rtt_s or DEFAULT_RTT_S, MIN_RTT_S)
         for position, sequence in enumerate(sequences):
@@ -62,8 +77,9 @@ class Retransmitter:
             ):
                 self.unanswered += 1
                 continue
-            self.packets += 1
-            self._budget -= len(found.unit.payload(found.position))
+            copies = 1 + (twice and self.repeat(found))
+            self.packets += copies
+            self._budget -= copies * len(found.unit.payload(found.position))
             self._repeated[found.index] = now
             self._repeated.move_to_end(found.index)
             if len(self._repeated) > MAX_REMEMBERED:

@@ -5,30 +5,30 @@ cached GOP of a join, large keyframes, a way that is full, another rendition or 
 """
 
 import secrets
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from common.rtp import SenderReport, SourceDescription, serialize_rtcp
 from common.units import unix_ns_to_ntp
+from fanout.backlog import BURST_PACKETS, Backlog
 from fanout.egress import Lane
 from fanout.history import History, compressed_timestamps
 from fanout.outlet import Outlet
 from fanout.pacer import Pacer
-from fanout.packetized import CLOCK_RATES, MAX_DATAGRAM, PacketizedUnit, Runs
+from fanout.packetizing.packetized import CLOCK_RATES, MAX_DATAGRAM, PacketizedUnit, Runs
 from fanout.sent import SentLog
 
-# A cached GOP of 16 MB and as much again of what arrives while it is sent.
-MAX_BACKLOG_OCTETS = 32 << 20
-# Chromium's socket buffer of 64 KiB holds some 50 packets.
-BURST_PACKETS = 40
-# Fewer are not worth a system call of their own.
-PORTION_PACKETS = 8
 # Paced media leaves this much faster than it plays: 10 s of GOP in 0.6 s.
 PACE_FACTOR = 16
 MIN_PACE_BITS_PER_S = 8_000_000
 MAX_PACE_BITS_PER_S = 80_000_000
-MAX_STEP_NS = 10_000_000_000  # between two sources of one camera; more is a clock that was set
+# However little a link is said to carry, a backlog must shrink.
+LEAST_PACE_FACTOR = 2
+LEAST_PACE_BITS_PER_S = 64_000
+# On a slow link a cached GOP is sent only where it is through so soon.
+SLOW_GOP_S = 2.0
+MAX_STEP_NS = 2_000_000_000
+WRONG_CLOCK_NS = 10_000_000_000
 
 
 class Source(Protocol):
@@ -52,11 +52,17 @@ def random_index() -> int:
     return secrets.randbelow(1 << 15)
 
 
+def packets_per_s(bitrate: int) -> float:
+    """How fast bursts of a stream of so many bits per second leave."""
+    pace = min(max(bitrate * PACE_FACTOR, MIN_PACE_BITS_PER_S), MAX_PACE_BITS_PER_S)
+    return pace / (8 * MAX_DATAGRAM)
+
+
 class RtpSender:
     """Decides for each unit of the stream that it is given to; `lane` protects and counts.
 
-    `payload_types` has the negotiated payload type of each codec; a unit of any other calls `on_codec(name)`
-    once and is not sent.
+    `payload_types` has the negotiated payload type of each codec; a unit of any other is not sent and calls
+    `on_problem(text)` once, as does a failure.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class RtpSender:
         pacer: Pacer,
         lane: Lane,
         payload_types: Mapping[str, int],
-        on_codec: Callable[[str], None],
+        on_problem: Callable[[str], None],
         *,
         marks_units: bool = True,
     ) -> None:
@@ -73,23 +79,20 @@ class RtpSender:
         self._pacer = pacer
         self._lane = lane
         self._payload_types = payload_types
-        self._on_codec = on_codec
+        self._on_problem = on_problem
         # The marker bit ends an access unit of video; of audio it would begin a talkspurt (RFC 3551 4.1).
         self._marks_units = marks_units
         self._codec: str | None = None
         self._unusable: str | None = None
         self._clock_rate = 90_000
         self._source: Source | None = None
+        self._moved = False
+        self._owed: PacketizedUnit | None = None
         self._last_timestamp: int | None = None
         self._last_capture_ns = 0
         self._awaiting_keyframe = True
-        self._backlog: deque[tuple[PacketizedUnit, int]] = deque()
-        self._backlog_octets = 0
-        self._run = 0
-        self._offset = 0
-        self._allowance = float(BURST_PACKETS)
-        self._pumped_at = 0.0
-        self._packets_per_s = 0.0
+        self._backlog = Backlog(self._emit)
+        self._packets_per_frame = 0
         self.sent = SentLog()
         self.keyframes_only = False
         "Only keyframes are wanted; the others are not counted as dropped."
@@ -123,14 +126,16 @@ class RtpSender:
                 self.dropped_frames += 1
                 return None
             self._awaiting_keyframe = False
-        if unit.codec != self._codec and not self._use(unit.codec):
+            self.sent.clear()
+        if not self._take_up(unit):
             return None
         last = self._last_timestamp
         in_order = last is None or unit.timestamp > last
-        if not in_order or self._backlog or unit.packets > BURST_PACKETS or not self._outlet.direct:
-            assert last is not None or in_order
+        slowly = self.max_bitrate is not None and unit.packets > BURST_PACKETS
+        if not in_order or self._backlog or slowly or not self._outlet.direct:
             self._deal(unit, unit.timestamp if last is None or in_order else last + 1)
             return None
+        self._owed = unit
         self._last_timestamp = unit.timestamp
         self._last_capture_ns = unit.capture_ns
         lane = self._lane
@@ -138,137 +143,144 @@ class RtpSender:
         self.sent.note(lane.index, unit.number, lane.timestamp_offset, self._source.history)
         return lane
 
+    def is_owed(self, unit: PacketizedUnit) -> bool:
+        """What is left of the unit that `ready` gave the lane for is still to be sent."""
+        return self._owed is unit
+
     def refused(self) -> None:
         """The kernel did not take what `ready` gave the lane for."""
         self._refuse(1)
 
-    def _use(self, codec: str) -> bool:
-        payload_type = self._payload_types.get(codec)
-        if payload_type is None:
-            self._codec = None
-            self._awaiting_keyframe = True
-            if codec != self._unusable:
-                self._unusable = codec
-                self._on_codec(codec)
-            return False
-        self._codec = codec
-        self._lane.payload_type = payload_type
-        self._clock_rate = CLOCK_RATES[codec]
+    def failed(self) -> None:
+        """Whoever gives units cannot give them to this viewer any more."""
+        self._on_problem("the worker failed to serve this viewer; its log says why")
+
+    def _take_up(self, unit: PacketizedUnit) -> bool:
+        """Prepares for a unit of perhaps another source or codec; False when it cannot be sent."""
+        if unit.codec != self._codec:
+            payload_type = self._payload_types.get(unit.codec)
+            if payload_type is None:
+                self._codec = None
+                self._awaiting_keyframe = True
+                if unit.codec != self._unusable:
+                    self._unusable = unit.codec
+                    self._on_problem(
+                        f"the camera sends {unit.codec} now, which this session was not made for"
+                    )
+                return False
+            if self._backlog:
+                self._drop(len(self._backlog))
+                self._awaiting_keyframe = False
+            self._codec = unit.codec
+            self._lane.payload_type = payload_type
+            self._moved |= CLOCK_RATES[unit.codec] != self._clock_rate
+            self._clock_rate = CLOCK_RATES[unit.codec]
+        if self._moved:
+            self._moved = False
+            self._place(unit)
         return True
 
-    def _deal(self, unit: PacketizedUnit, timestamp: int) -> None:
-        self._last_timestamp = timestamp
-        self._last_capture_ns = unit.capture_ns
-        if self._backlog or unit.packets > BURST_PACKETS:
-            if not self._backlog:
-                self._set_pace(unit.packets)
-            self._queue(unit, timestamp)
-        elif not self._emit(unit, unit.runs, timestamp, self._marks_units):
-            self._refuse(1)
-
-    def follow(self, source: Source, unit: PacketizedUnit | None) -> None:
-        """Units come from this source from now on, its next keyframe first.
-
-        `unit`, its newest, is placed by its capture time: sequence numbers and timestamps go on without a
-        break.
-        """
-        self._source = source
-        self._forget_backlog()
-        self._awaiting_keyframe = True
-        if unit is None or self._last_timestamp is None:
+    def _place(self, unit: PacketizedUnit) -> None:
+        """The first unit of another source follows the last one as far as their captures are apart."""
+        if self._last_timestamp is None:
             return
         elapsed_ns = unit.capture_ns - self._last_capture_ns
-        if not 0 < elapsed_ns < MAX_STEP_NS:
-            elapsed_ns = 1
-        elapsed = max(1, elapsed_ns * CLOCK_RATES[unit.codec] // 1_000_000_000)
+        # Two streams of a camera may tell the time differently; the picture must not wait for that.
+        elapsed_ns = min(elapsed_ns, MAX_STEP_NS) if 0 < elapsed_ns < WRONG_CLOCK_NS else 0
+        elapsed = max(1, elapsed_ns * self._clock_rate // 1_000_000_000)
         shift = self._last_timestamp + elapsed - unit.timestamp
         self._lane.timestamp_offset = (self._lane.timestamp_offset + shift) & 0xFFFF_FFFF
         self._last_timestamp = unit.timestamp - elapsed
 
+    def _deal(self, unit: PacketizedUnit, timestamp: int) -> None:
+        self._owed = None
+        self._last_timestamp = timestamp
+        self._last_capture_ns = unit.capture_ns
+        if self._backlog or unit.packets > BURST_PACKETS:
+            self._packets_per_frame = unit.packets
+            self._queue(unit, timestamp)
+        elif not self._emit(unit, unit.runs, timestamp, True, unit.number):
+            self._refuse(1)
+
+    def follow(self, source: Source) -> None:
+        """Units come from this source from now on, its next keyframe first.
+
+        Sequence numbers and timestamps go on without a break.
+        """
+        self._source = source
+        self._moved = True
+        self._backlog.clear()
+        self._owed = None
+        self._awaiting_keyframe = True
+
     def send_cached(self, units: Sequence[PacketizedUnit]) -> None:
         """Sends a cached GOP at once: the picture of a join, the answer to a keyframe request.
 
-        All of it gets timestamps within one frame interval, after anything sent before.
+        All of it gets timestamps within one frame interval, after anything sent before. Nothing is sent where
+        it would fill a slow link: the next keyframe comes soon enough.
         """
         if not units or self._backlog or self.held:
             return
         if self.keyframes_only:
             units = units[:1]
-        if units[-1].codec != self._codec and not self._use(units[-1].codec):
+        bits = 8 * sum(unit.octets for unit in units)
+        if self.max_bitrate is not None and bits > SLOW_GOP_S * self.max_bitrate:
+            return
+        newest = units[-1]
+        if not self._take_up(newest):
             return
         assert self._source is not None
+        self._owed = None
         self._awaiting_keyframe = False
-        last = units[-1].timestamp
+        # Chromium goes on asking for what is missing before a keyframe until it has decoded that.
+        self.sent.clear()
+        last = newest.timestamp
         span = self._source.frame_ticks
+        capture_ns = newest.capture_ns
         if self._last_timestamp is not None:
             span = max(span * 4 // 5, len(units))
             last = max(last, self._last_timestamp + span)
-        self._set_pace(0)
+            # Told by sender reports: what is repeated late was not captured late.
+            passed_ns = (last - self._last_timestamp) * 1_000_000_000 // self._clock_rate
+            capture_ns = max(capture_ns, self._last_capture_ns + passed_ns)
+        self._packets_per_frame = 0
         for unit, timestamp in zip(units, compressed_timestamps(units, last, span), strict=True):
             self._queue(unit, timestamp)
         self._last_timestamp = last
-        self._last_capture_ns = units[-1].capture_ns
-
-    def _set_pace(self, packets_per_frame: int) -> None:
-        """A multiple of the stream's own rate, and at least so many packets before the next frame."""
-        assert self._source is not None
-        bitrate = self._source.bitrate
-        pace = min(max(bitrate * PACE_FACTOR, MIN_PACE_BITS_PER_S), MAX_PACE_BITS_PER_S)
-        if self.max_bitrate is not None:
-            pace = min(pace, max(self.max_bitrate, bitrate))
-        frame_s = self._source.frame_ticks / self._clock_rate
-        self._packets_per_s = max(pace / (8 * MAX_DATAGRAM), packets_per_frame / (0.9 * frame_s))
+        self._last_capture_ns = capture_ns
 
     def _queue(self, unit: PacketizedUnit, timestamp: int) -> None:
-        if self._backlog_octets + unit.octets > MAX_BACKLOG_OCTETS:
+        if self._backlog.add(unit, timestamp):
+            self._pacer.add(self)
+        else:
             self._refuse(len(self._backlog) + 1)
-            return
-        self._backlog.append((unit, timestamp))
-        self._backlog_octets += unit.octets
-        self._pacer.add(self)
 
     def pump(self, now: float) -> float | None:
         """Sends what the rate allows of the backlog; when to be called again, None when it is empty."""
-        rate = self._packets_per_s
-        allowance = min(BURST_PACKETS, self._allowance + (now - self._pumped_at) * rate)
-        self._pumped_at = now
-        while self._backlog:
-            unit, timestamp = self._backlog[0]
-            run = unit.runs[self._run]
-            end = min(len(run), self._offset + int(allowance))
-            if end == self._offset or (end < len(run) and end - self._offset < PORTION_PACKETS):
-                break
-            part = run if end - self._offset == len(run) else run[self._offset : end]
-            allowance -= len(part)
-            run_ends = end == len(run)
-            unit_ends = run_ends and self._run == len(unit.runs) - 1
-            number = unit.number + sum(map(len, unit.runs[: self._run])) + self._offset
-            if not self._emit(unit, (part,), timestamp, unit_ends and self._marks_units, number):
-                self._refuse(len(self._backlog))
-                return None
-            if unit_ends:
-                self._backlog.popleft()
-                self._backlog_octets -= unit.octets
-                self._run = self._offset = 0
-            elif run_ends:
-                self._run += 1
-                self._offset = 0
-            else:
-                self._offset = end
-        self._allowance = allowance
-        if not self._backlog:
-            return None
-        return now + max(PORTION_PACKETS - allowance, 1) / rate
+        if self._backlog and self._backlog.is_late(now):
+            self._drop(len(self._backlog))
+        rate = self._packets_per_s()
+        if not self._backlog.pump(now, rate):
+            self._refuse(len(self._backlog))
+        return self._backlog.due(now, rate) if self._backlog else None
 
-    def _emit(
-        self, unit: PacketizedUnit, runs: Runs, timestamp: int, marker: bool, number: int | None = None
-    ) -> bool:
-        lane = self._lane
-        offset = lane.timestamp_offset + timestamp - unit.timestamp
+    def _packets_per_s(self) -> float:
+        """A multiple of the stream's own rate; a large live unit is out before the next one."""
         assert self._source is not None
-        number = unit.number if number is None else number
+        bitrate = self._source.bitrate
+        pace = packets_per_s(bitrate)
+        if self.max_bitrate is not None:
+            least = max(bitrate * LEAST_PACE_FACTOR, LEAST_PACE_BITS_PER_S)
+            pace = min(pace, max(self.max_bitrate, least) / (8 * MAX_DATAGRAM))
+        frame_s = self._source.frame_ticks / self._clock_rate
+        return max(pace, self._packets_per_frame / (0.9 * frame_s))
+
+    def _emit(self, unit: PacketizedUnit, runs: Runs, timestamp: int, ends: bool, number: int) -> bool:
+        lane = self._lane
+        assert self._source is not None
+        offset = lane.timestamp_offset + timestamp - unit.timestamp
         self.sent.note(lane.index, number, offset, self._source.history)
-        return self._outlet.send(lane, runs, timestamp, marker, unit.capture_ntp)
+        return self._outlet.send(lane, runs, timestamp, ends and self._marks_units, unit.capture_ntp)
 
     def _refuse(self, frames: int) -> None:
         self.refused_frames += 1
@@ -276,17 +288,13 @@ class RtpSender:
 
     def _drop(self, frames: int) -> None:
         """Gives up everything to the next keyframe."""
-        self._forget_backlog()
+        self._backlog.clear()
+        self._owed = None
         self._awaiting_keyframe = True
         self.dropped_frames += frames
 
-    def _forget_backlog(self) -> None:
-        self._backlog.clear()
-        self._backlog_octets = 0
-        self._run = self._offset = 0
-
     def skip(self) -> None:
-        """Leaves out everything up to a keyframe: the link has to drain."""
+        """Leaves out everything up to a keyframe."""
         if not self._awaiting_keyframe:
             self._drop(len(self._backlog))
 
@@ -312,4 +320,5 @@ class RtpSender:
     def close(self) -> None:
         """Forgets the backlog."""
         self._pacer.discard(self)
-        self._forget_backlog()
+        self._backlog.clear()
+        self._owed = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from fanout.history import History
-from fanout.packetized import PacketizedUnit
+from fanout.packetizing.packetized import PacketizedUnit
 
 MAX_STRETCHES = 1200  # a join has one for each unit of its GOP
 
@@ -58,6 +58,11 @@ class SentLog:
             return
         self._shift, self._offset, self._history = shift, timestamp_offset, history
         self._stretches.append(_Stretch(index, shift, timestamp_offset, history))
+
+    def clear(self) -> None:
+        """A keyframe follows: whoever gets it has no use for anything sent before."""
+        self._stretches.clear()
+        self._shift = None
 
     def find(self, sequence: int, next_index: int) -> SentPacket | None:
         """The packet with this 16-bit sequence number, when `next_index` is the next to be sent.

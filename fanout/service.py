@@ -29,15 +29,15 @@ from common.messages import (
     WorkerReport,
 )
 from fanout import egress
-from fanout.addresses import candidate_addresses
-from fanout.answer import LocalEnd, answer
 from fanout.dtls import Certificate
-from fanout.ice import IceAgent
-from fanout.ice_full import FullAgent
-from fanout.ice_lite import LiteAgent
+from fanout.ice.addresses import candidate_addresses
+from fanout.ice.full import FullAgent
+from fanout.ice.lite import LiteAgent
+from fanout.ice.session import IceAgent
 from fanout.load import LoadMeter
-from fanout.offer import BadOffer, NotAcceptable, parse_offer
 from fanout.pacer import Pacer
+from fanout.sdp.answer import LocalEnd, answer
+from fanout.sdp.offer import BadOffer, NotAcceptable, parse_offer
 from fanout.stream_pool import StreamPool
 from fanout.viewer import CNAME, Room, Viewer
 from fanout.viewing import Showing
@@ -55,15 +55,15 @@ MAX_FRAGMENT_BYTES = 16 << 10
 class Worker:
     """One fanout process."""
 
-    def __init__(self, number: int, config: SystemConfig, fanout: FanoutConfig, run_folder: Path) -> None:
+    def __init__(self, number: int, config: SystemConfig, own: FanoutConfig, run_folder: Path) -> None:
         self.name = f"fanout-{number}"
         self._epoch = secrets.randbits(63)
         self._viewers: dict[str, Viewer] = {}
         self._gone = Counter[str]()
         self._rejected_said = 0
         self._agent: IceAgent
-        if fanout.ice == "full":
-            self._agent = FullAgent(fanout.ice_servers, candidate_addresses(config))
+        if own.ice == "full":
+            self._agent = FullAgent(own.ice_servers, candidate_addresses(config))
             self._egress = egress.Egress(-1, -1, False)
             self._where = "ports of each viewer's own"
         else:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import secrets
+import time
 from collections.abc import Callable
 
 from common import wire
@@ -12,14 +14,16 @@ from common.errors import BusError
 from common.messages import Rendition
 from common.units import VIDEO_CLOCK_RATE
 from fanout.egress import Egress
-from fanout.packetized import CLOCK_RATES, PacketizedUnit
-from fanout.packetizer import VIDEO_CODECS
+from fanout.packetizing.packetized import CLOCK_RATES, PacketizedUnit
+from fanout.packetizing.packetizer import VIDEO_CODECS
 from fanout.track import Track, UnitReceiver
 
 log = logging.getLogger(__name__)
 
 JOIN_DEADLINE_S = 0.5
 SILENT_AFTER_S = 1.0
+# Clocks of two boxes may differ by something.
+STALE_NS = 5_000_000_000
 
 
 class Stream:
@@ -50,12 +54,17 @@ class Stream:
             self._subscriber.subscribe(topic)
         self._loop = asyncio.get_running_loop()
         self._heard_s = self._loop.time()
-        self._deadline = self._loop.call_later(JOIN_DEADLINE_S, self._end_join)
+        self._deadline: asyncio.Handle = self._loop.call_later(JOIN_DEADLINE_S, self._join_is_late)
+        self.has_sound = False
+        "Audio was seen."
 
     @property
     def has_picture(self) -> bool:
-        """True when a viewer that is added now sees a picture at once."""
-        return bool(self.video.history.gop())
+        """True when a viewer that is added now sees the present at once."""
+        return bool(self.video.history.gop()) and not self._is_silent()
+
+    def _is_silent(self) -> bool:
+        return self._loop.time() - self._heard_s > SILENT_AFTER_S
 
     @property
     def octets(self) -> int:
@@ -64,10 +73,9 @@ class Stream:
 
     def add(self, receiver: UnitReceiver) -> None:
         """Starts giving video to a viewer, the cached GOP first."""
-        units = self.video.history.gop()
         self.video.receivers.add(receiver)
-        receiver.follow(self.video, units[-1] if units else None)
-        receiver.send_cached(units)
+        receiver.follow(self.video)
+        receiver.send_cached(self.video.history.gop())
 
     def when_picture(self, callback: Callable[[], None]) -> None:
         """Calls back once, when there is a picture; `has_picture` is False now."""
@@ -83,7 +91,7 @@ class Stream:
         While the camera is silent there is nothing to answer with: what is cached was sent already, and
         pictures that keep coming would make a frozen view look live.
         """
-        if self._loop.time() - self._heard_s < SILENT_AFTER_S:
+        if not self._is_silent():
             receiver.send_cached(self.video.history.gop())
 
     def _on_message(self, frames: list[bytes]) -> None:
@@ -107,8 +115,14 @@ class Stream:
         elif topic == self._join_topic and self._held is not None:
             if isinstance(message, AccessUnit):
                 self._joined.append(message)
+                self._deadline.cancel()
+                self._deadline = self._loop.call_later(JOIN_DEADLINE_S, self._join_is_late)
             else:
                 self._end_join()
+
+    def _join_is_late(self) -> None:
+        # After this process stood still the answer may lie unread: what can be read is read first.
+        self._deadline = self._loop.call_later(0, self._loop.call_soon, self._end_join)
 
     def _end_join(self) -> None:
         """Merges the join's units with the live ones that came meanwhile, by sequence."""
@@ -123,11 +137,13 @@ class Stream:
         for unit in held:
             if unit.epoch != self._epoch or unit.sequence >= self._next_sequence:
                 self._append(unit)
+        if joined and not held and time.time_ns() - joined[-1].arrival_ns > STALE_NS:
+            self._heard_s = -math.inf
         units = self.video.history.gop()
         # Viewers that are here already get all of it as the past that it is, not at its old pace.
         for receiver in tuple(self.video.receivers):
             receiver.send_cached(units)
-        if units:
+        if self.has_picture:
             self._tell_of_picture()
 
     def _take(self, unit: AccessUnit) -> None:
@@ -137,11 +153,12 @@ class Stream:
             return
         # Whoever is told of the first picture joins with a GOP that holds this unit already.
         receivers = tuple(self.video.receivers)
-        if packetized.keyframe:
+        if self._awaiting and self.has_picture:
             self._tell_of_picture()
         self.video.give(packetized, receivers, marker=True)
 
     def _take_audio(self, unit: AccessUnit) -> None:
+        self.has_sound = True
         if self.audio.receivers:
             for packetized in self.audio.audio(unit):
                 self.audio.give(packetized, tuple(self.audio.receivers), marker=False)
@@ -182,5 +199,8 @@ class Stream:
     def close(self) -> None:
         """Unsubscribes; an on-demand camera is released when every worker has."""
         self._deadline.cancel()
+        self._held = None
         self._awaiting.clear()
+        self.video.close()
+        self.audio.close()
         self._subscriber.close()

@@ -6,11 +6,12 @@ from typing import Protocol
 
 from common.access_unit import AccessUnit
 from common.units import unix_ns_to_ntp
+from fanout.delivery import Delivery
 from fanout.egress import Egress, Lane
 from fanout.history import History
-from fanout.packetized import PacketizedUnit
-from fanout.packetizer import packetize, packetize_audio
-from fanout.sender import Source
+from fanout.packetizing.packetized import CLOCK_RATES, PacketizedUnit
+from fanout.packetizing.packetizer import packetize, packetize_audio
+from fanout.sender import Source, packets_per_s
 
 log = logging.getLogger(__name__)
 
@@ -18,16 +19,19 @@ log = logging.getLogger(__name__)
 MAX_CLOCK_STEP_S = 2
 DEFAULT_FRAME_S = 0.04
 MAX_FRAME_S = 0.25
+FRAME_SMOOTHING = 4
 # Capture time and transport sequence numbers go with keyframes, and with units this far apart.
-ANNOUNCE_INTERVAL_NS = 500_000_000
+ANNOUNCE_INTERVAL_NS = 1_000_000_000
 RATE_WINDOW_NS = 2_000_000_000
+# The first figure comes early, if rough: joins are paced by it, and very slowly while there is none.
+FIRST_RATE_WINDOW_NS = 200_000_000
 
 
 class UnitReceiver(Protocol):
     """A viewer's side of a track."""
 
-    def follow(self, source: Source, unit: PacketizedUnit | None) -> None:
-        """Is given units of this source from now on; `unit` is the newest of what `send_cached` gets."""
+    def follow(self, source: Source) -> None:
+        """Is given units of this source from now on."""
         ...
 
     def send_cached(self, units: Sequence[PacketizedUnit]) -> None:
@@ -40,6 +44,14 @@ class UnitReceiver(Protocol):
 
     def refused(self) -> None:
         """The unit of the last `ready` was not taken by the kernel."""
+        ...
+
+    def is_owed(self, unit: PacketizedUnit) -> bool:
+        """What is left of a unit is still to be sent."""
+        ...
+
+    def failed(self) -> None:
+        """It raised something and is given nothing more."""
         ...
 
 
@@ -75,7 +87,8 @@ class ContinuousTimeline:
             elif step <= 0:
                 timestamp = self._last_timestamp + 1
             elif step <= MAX_FRAME_S * self._clock_rate:
-                self.frame_ticks = step
+                # Two units close together do not make the next one due sooner.
+                self.frame_ticks += (step - self.frame_ticks) // FRAME_SMOOTHING
         self._epoch = unit.epoch
         self._last_timestamp = timestamp
         self._last_arrival_ns = unit.arrival_ns
@@ -87,7 +100,7 @@ class Track:
 
     def __init__(self, name: str, egress: Egress, clock_rate: int) -> None:
         self._name = name
-        self._egress = egress
+        self._delivery = Delivery(egress)
         self._timeline = ContinuousTimeline(clock_rate)
         self._announced_ns = 0
         self._window_ns = 0
@@ -132,15 +145,15 @@ class Track:
         elapsed_ns = unit.arrival_ns - self._window_ns
         if not 0 <= elapsed_ns < 2 * RATE_WINDOW_NS:
             self._window_ns, self._window_octets = unit.arrival_ns, 0
-        elif elapsed_ns >= RATE_WINDOW_NS:
+        elif elapsed_ns >= (RATE_WINDOW_NS if self.bitrate else FIRST_RATE_WINDOW_NS):
             self.bitrate = self._window_octets * 8_000_000_000 // elapsed_ns
             self._window_ns, self._window_octets = unit.arrival_ns, 0
         self._window_octets += packetized.octets
 
     def give(self, unit: PacketizedUnit, receivers: Sequence[UnitReceiver], marker: bool) -> None:
         """Sends a live unit to these receivers."""
-        lanes: list[Lane] = []
-        served: list[UnitReceiver] = []
+        self._delivery.finish()
+        recipients: list[tuple[UnitReceiver, Lane]] = []
         for receiver in receivers:
             try:
                 lane = receiver.ready(unit)
@@ -148,12 +161,14 @@ class Track:
                 # One viewer's fault must not stop the others.
                 log.exception("! %s: a viewer cannot be served and is left out", self._name)
                 self.receivers.discard(receiver)
+                receiver.failed()
                 continue
             if lane is not None:
-                lanes.append(lane)
-                served.append(receiver)
-        if lanes:
-            for position in self._egress.send_many(
-                lanes, unit.runs, unit.timestamp, marker, unit.capture_ntp
-            ):
-                served[position].refused()
+                recipients.append((receiver, lane))
+        if recipients:
+            frame_s = self.frame_ticks / CLOCK_RATES[unit.codec]
+            self._delivery.send(unit, recipients, marker, packets_per_s(self.bitrate), frame_s)
+
+    def close(self) -> None:
+        """Sends nothing more."""
+        self._delivery.cancel()

@@ -12,12 +12,13 @@ from common.messages import OfferRequest, Quality, SessionReport
 from common.rtp import Goodbye, ReceiverReport, parse_rtcp, serialize_rtcp
 from fanout.dtls import Certificate, DtlsServer
 from fanout.egress import Egress
-from fanout.ice import IceAgent, IceSession
-from fanout.offer import Offer
+from fanout.ice.paths import Path
+from fanout.ice.session import IceAgent, IceSession
 from fanout.outlet import Outlet
 from fanout.pacer import Pacer
-from fanout.paths import Path
 from fanout.renditions import audible
+from fanout.sdp.offer import Offer
+from fanout.srtp import MasterKey
 from fanout.stream_pool import StreamPool
 from fanout.viewing import Showing, Viewing
 
@@ -86,9 +87,13 @@ class Viewer:
 
     async def open(self, agent: IceAgent) -> IceSession:
         """Begins; gives our end of ICE for the answer. Raises ViewerError and LocalError."""
-        self._ice = await agent.open(self._offer.ice, self)
         # Subscribed now: the cached GOP is there when the handshake ends.
         self._stream = self._room.pool.acquire(self.camera, self._renditions[0], self._endpoint)
+        try:
+            self._ice = await agent.open(self._offer.ice, self)
+        except BaseException:
+            self._room.pool.release(self._stream)
+            raise
         self._task = self._loop.create_task(self._connect())
         return self._ice
 
@@ -133,6 +138,15 @@ class Viewer:
             log.exception("! session %s: setting up failed", self._label)
             self._end("the worker failed to set the session up; its log says why")
             return
+        if self.state is State.CLOSED:  # wait_for of Python 3.11 may swallow the cancellation
+            return
+        try:
+            self._begin_viewing(master)
+        except Exception:
+            log.exception("! session %s: setting up failed", self._label)
+            self._end("the worker failed to set the session up; its log says why")
+
+    def _begin_viewing(self, master: MasterKey) -> None:
         assert self._outlet is not None, "DTLS records are only taken from checked addresses"
         self._set_state(State.CONNECTED)
         room = self._room
@@ -160,6 +174,8 @@ class Viewer:
 
     def on_path(self, path: Path) -> None:
         """Media goes this way from now on."""
+        if self.state is State.CLOSED:
+            return
         if self._outlet is None:
             self._outlet = Outlet(self._room.egress, path)
             self._set_state(State.CONNECTING)
@@ -173,6 +189,8 @@ class Viewer:
 
     def on_rtcp(self, data: bytes) -> None:
         """Takes SRTCP."""
+        if self.state is State.CLOSED:
+            return
         try:
             packets = parse_rtcp(self._dtls.unprotect_rtcp(data))
         except PeerError as exc:
@@ -275,6 +293,9 @@ class Viewer:
         await self._dtls.stop()
         if self._ice is not None:
             self._ice.close()
+        # What refers back to this viewer would keep all of it until the garbage collector comes by.
+        self._dtls.release()
+        self._ice = self._viewing = self._outlet = None
 
 
 def _distinct_ssrcs() -> tuple[int, int, int]:

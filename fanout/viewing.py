@@ -13,11 +13,11 @@ from common.units import unix_ns_to_ntp
 from fanout.bandwidth_probe import BandwidthProbe
 from fanout.egress import Extensions, Lane, TransportLog
 from fanout.link import Link
-from fanout.offer import Offer
 from fanout.outlet import Outlet
 from fanout.pacer import Pacer
 from fanout.quality import ROOM, Probe, QualityPolicy
 from fanout.retransmission import Retransmitter
+from fanout.sdp.offer import Offer
 from fanout.sender import RtpSender, random_index
 from fanout.srtp import MasterKey, session_keys
 from fanout.stream import Stream
@@ -26,9 +26,15 @@ from fanout.stream_pool import StreamPool
 log = logging.getLogger(__name__)
 
 KEYFRAME_REQUEST_INTERVAL_S = 1.0
-PICTURE_DEADLINE_S = 10.0
+SWITCH_INTERVAL_S = 1.0
+MAX_HOLD_S = 4.0
+FREE_S = 2.0
 STRAINED_QUEUE_S = 0.1
 STRAINED_LOSS = 0.05
+LOSSY = 0.005
+LOSSY_S = 10.0
+REPAIR_ROUND_TRIPS = 1.5
+MOST_REPAIR_DELAY = 30  # in 10 ms
 RESUME_S = 1.0
 PROBE_PACKETS = 16
 # Sender reports: at once, some soon so that the browser can put sound and picture in step, then seldom.
@@ -37,6 +43,10 @@ EARLY_REPORT_INTERVAL_S = 1.0
 REPORT_INTERVAL_S = 5.0  # RFC 3550 section 6.2
 
 Showing = Literal["main", "sub", "keyframes"]
+
+
+def _ignored(problem: str) -> None:
+    """A viewer without sound still has its picture."""
 
 
 class Viewing:
@@ -72,7 +82,6 @@ class Viewing:
         self._on_problem = on_problem
         self._on_changed = on_changed
         self._srtp = master.profile
-        self._now = now
         keys = session_keys(master)
         video_ssrc, rtx_ssrc, audio_ssrc = ssrcs
         self._log = TransportLog()
@@ -92,7 +101,7 @@ class Viewing:
             video.extensions,
             self._log,
         )
-        self._video = RtpSender(outlet, pacer, self._lane, types, self._codec_unusable)
+        self._video = RtpSender(outlet, pacer, self._lane, types, on_problem)
         self._rtx: Lane | None = None
         if rtx_types:
             extensions = Extensions(transport_sequence=video.extensions.transport_sequence)
@@ -114,27 +123,30 @@ class Viewing:
             )
             types = {entry.codec: entry.payload_type for entry in offer.audio.formats}
             audio_lane.sparse = True
-            self._audio = RtpSender(outlet, pacer, audio_lane, types, lambda codec: None, marks_units=False)
+            self._audio = RtpSender(outlet, pacer, audio_lane, types, _ignored, marks_units=False)
         self._lane.sparse = True
         lanes = (self._lane, self._rtx, audio_lane)
         self._lanes = tuple(lane for lane in lanes if lane is not None)
         self._link = Link()
         self._policy = QualityPolicy(len(self._renditions) > 1, now)
         self._probe: BandwidthProbe | None = None
-        self._keyframe_requested_at = now - KEYFRAME_REQUEST_INTERVAL_S
+        self._answers_from = self._lossy_until = now
+        self._switched_at = now - SWITCH_INTERVAL_S
+        self._held_since = self._free_until = now
         self._keyframe_requests = 0
         self._reports = 0
         self._reported_at = now - REPORT_INTERVAL_S
         self._showing: Showing = stream.rendition
         self._coming: Stream | None = None
-        self._coming_since = now
         self._coming_reason = ""
         self.switches = 0
         "Changes of what is shown."
         self._stream = stream
         self._heard: Stream | None = None
         "Where sound comes from."
-        self._begin(stream)
+        # What may fail for want of a socket comes before the stream knows of this viewer.
+        self._listen()
+        stream.add(self._video)
         if stream.rendition != "main":
             on_changed(stream.rendition, "the browser does not play what the main stream sends")
 
@@ -153,33 +165,31 @@ class Viewing:
         """Packets sent again because they were missed."""
         return self._retransmitter.packets
 
-    def _begin(self, stream: Stream) -> None:
-        stream.add(self._video)
+    def _listen(self) -> None:
+        """Sound goes with the picture, where that rendition has some; not every sub stream does."""
         if self._audio is None:
             return
-        # Not every sub stream has sound.
-        source = stream.rendition if stream.rendition in self._audible else self._audible[0]
-        before = self._heard
+        before, shown = self._heard, self._stream
+        if shown.rendition not in self._audible:
+            source = before.rendition if before is not None else self._audible[0]
+        elif before is None or shown.has_sound:
+            source = shown.rendition
+        else:
+            source = before.rendition
         if before is not None and before.rendition == source:
             return
-        self._heard = self._pool.acquire(stream.camera, source, self._endpoint)
+        self._heard = self._pool.acquire(shown.camera, source, self._endpoint)
         if before is not None:
             before.audio.receivers.discard(self._audio)
             self._pool.release(before)
-        units = self._heard.audio.history.gop()
-        self._audio.follow(self._heard.audio, units[-1] if units else None)
+        self._audio.follow(self._heard.audio)
         self._heard.audio.receivers.add(self._audio)
-
-    def _codec_unusable(self, codec: str) -> None:
-        # The camera was changed to another codec meanwhile, or was not known when the offer was answered.
-        self._on_problem(
-            f"camera {self._stream.camera} sends {codec} now, which this session was not made for"
-        )
 
     def select(self, quality: Quality, now: float) -> None:
         """What the viewer wants to be given."""
         self._policy.wish = quality
-        self.check(now)
+        if now - self._switched_at >= SWITCH_INTERVAL_S:
+            self.check(now)
 
     def on_rtcp(self, packets: Sequence[RtcpPacket], now: float) -> None:
         """Takes the viewer's reports and requests."""
@@ -187,12 +197,14 @@ class Viewing:
             match packet:
                 case Nack(media_ssrc=ssrc, sequences=sequences) if ssrc == self._lane.ssrc:
                     if not self._video.held:
-                        bitrate = self._stream.video.bitrate
-                        self._retransmitter.answer(sequences, now, self._link.rtt_s, bitrate)
+                        self._on_nack(sequences, now)
                 case KeyframeRequest(media_ssrc=ssrc) if ssrc == self._lane.ssrc:
-                    self._on_keyframe_request(now)
+                    self._keyframe_requests += 1
+                    self._repeat_picture(now)
                 case TransportFeedback():
                     self._link.on_transport_feedback(packet, self._log, now)
+                    if (self._link.queue_s or 0.0) > STRAINED_QUEUE_S:
+                        self._lane.sparse = False
                     if self._link.congested and not self._video.held:
                         self.check(now)
                 case ReceiverEstimate(bitrate=bitrate):
@@ -204,16 +216,37 @@ class Viewing:
                 case _:
                     pass
 
-    def _on_keyframe_request(self, now: float) -> None:
-        self._keyframe_requests += 1
-        if now - self._keyframe_requested_at < KEYFRAME_REQUEST_INTERVAL_S:
+    def _on_nack(self, sequences: Sequence[int], now: float) -> None:
+        link = self._link
+        strained = link.congested or (link.queue_s or 0.0) > STRAINED_QUEUE_S
+        twice = not strained and link.loss >= LOSSY
+        bitrate = self._stream.video.bitrate
+        self._retransmitter.answer(sequences, now, link.rtt_s, bitrate, twice=twice, strained=strained)
+
+    def _set_least_delay(self, now: float) -> None:
+        """On a lossy link the viewer waits for one repair before it shows a picture, else for nothing."""
+        if self._link.loss >= LOSSY:
+            self._lossy_until = now + LOSSY_S
+        steps = 0
+        if now < self._lossy_until and self._link.rtt_s is not None:
+            steps = min(round(REPAIR_ROUND_TRIPS * self._link.rtt_s * 100) + 1, MOST_REPAIR_DELAY)
+        # Not for every change of the round trip: the picture would stand or hurry.
+        if (steps == 0) != (self._lane.least_delay == 0) or abs(steps - self._lane.least_delay) > 5:
+            self._lane.least_delay = steps
+
+    def _repeat_picture(self, now: float) -> None:
+        """Sends the cached GOP once more, where that is not too often."""
+        if now < self._answers_from:
             return
-        self._keyframe_requested_at = now
+        # All answers together take twice what the stream itself takes, at most.
+        track = self._stream.video
+        octets = sum(unit.octets for unit in track.history.gop())
+        pause_s = 8 * octets / (2 * track.bitrate) if track.bitrate else 0.0
+        self._answers_from = now + max(KEYFRAME_REQUEST_INTERVAL_S, pause_s)
         self._stream.resend(self._video)
 
     def check(self, now: float) -> None:
         """Decides what to show; to be called about twice a second."""
-        self._now = now
         if self._stream.unsendable is not None:
             self._on_problem(
                 f"camera {self._stream.camera} sends {self._stream.unsendable}, which browsers are not "
@@ -229,8 +262,10 @@ class Viewing:
         strained = congested or link.loss > STRAINED_LOSS or (link.queue_s or 0.0) > STRAINED_QUEUE_S
         self._lane.sparse = not strained and self._probe is None
         self._video.max_bitrate = link.available_bitrate if congested else None
-        self._hold(congested and self._is_hopeless())
+        self._set_least_delay(now)
+        self._hold(congested and self._is_hopeless(), now)
         self._show(decision.target, decision.reason, now)
+        self._listen()
         if decision.probe is not None:
             self._begin_probe(decision.probe, now)
 
@@ -241,12 +276,17 @@ class Viewing:
             return True
         return (link.available_bitrate or 0) < ROOM * self._stream.video.bitrate
 
-    def _hold(self, held: bool) -> None:
-        """While the link drains nothing is sent; then the picture comes back at once where it is small."""
-        if held:
+    def _hold(self, wanted: bool, now: float) -> None:
+        """While the link drains nothing is sent; then the picture comes back at once where it is small.
+
+        Never for long: a viewer to whom nothing is sent may have nothing to report, not even a good link.
+        """
+        if wanted and not self._video.held and now >= self._free_until:
+            self._held_since = now
             self._video.held = True
             self._video.skip()
-        elif self._video.held:
+        elif self._video.held and (not wanted or now - self._held_since > MAX_HOLD_S):
+            self._free_until = now + FREE_S
             self._video.held = False
             octets = sum(unit.octets for unit in self._stream.video.history.gop())
             if octets * 8 < RESUME_S * (self._link.available_bitrate or self._stream.video.bitrate):
@@ -276,27 +316,37 @@ class Viewing:
 
     def _show(self, target: Showing, reason: str, now: float) -> None:
         wanted = self._renditions[0] if target == "main" else self._renditions[-1]
-        keyframes_only = target == "keyframes"
+        self._set_keyframes_only(target == "keyframes", now)
         if wanted == self._stream.rendition:
             self._give_up_coming()
-            if keyframes_only != self._video.keyframes_only:
-                self._video.keyframes_only = keyframes_only
-                if not keyframes_only:
-                    self._video.skip()
-                    self._stream.resend(self._video)
-            self._say("keyframes" if keyframes_only else wanted, reason)
+            self._say(self._kind(), reason)
             return
         if self._coming is not None:
-            if self._coming.rendition == wanted and now - self._coming_since < PICTURE_DEADLINE_S:
+            if self._coming.rendition == wanted:
                 return
             self._give_up_coming()
+        if now - self._switched_at < SWITCH_INTERVAL_S:
+            return
+        self._switched_at = now
         stream = self._pool.acquire(self._stream.camera, wanted, self._endpoint)
-        self._coming, self._coming_since, self._coming_reason = stream, now, reason
-        self._video.keyframes_only = keyframes_only
+        self._coming, self._coming_reason = stream, reason
         if stream.has_picture:
             self._arrive()
         else:
             stream.when_picture(self._arrive)
+
+    def _set_keyframes_only(self, keyframes_only: bool, now: float) -> None:
+        """Also while another rendition is on its way: until then it is this one that is watched."""
+        if keyframes_only == self._video.keyframes_only:
+            return
+        self._video.keyframes_only = keyframes_only
+        if not keyframes_only:
+            # What follows the last keyframe was left out.
+            self._video.skip()
+            self._repeat_picture(now)
+
+    def _kind(self) -> Showing:
+        return "keyframes" if self._video.keyframes_only else self._stream.rendition
 
     def _give_up_coming(self) -> None:
         if self._coming is not None:
@@ -311,9 +361,10 @@ class Viewing:
         before, self._stream = self._stream, stream
         before.video.receivers.discard(self._video)
         self._video.held = False
-        self._begin(stream)
+        stream.add(self._video)
         self._pool.release(before)
-        self._say("keyframes" if self._video.keyframes_only else stream.rendition, self._coming_reason)
+        self._say(self._kind(), self._coming_reason)
+        self._listen()
 
     def _say(self, showing: Showing, reason: str) -> None:
         if showing != self._showing:

@@ -21,7 +21,8 @@ async def main() -> None:
     clock = SystemClock()
     broker = Broker(system.cameras, ipc_endpoint(folder, "control"), clock)
     try:
-        runner = await listen(create_app(broker, clock), system.http_host, system.http_port)
+        app = create_app(broker, clock, system.ice_urls)
+        runner = await listen(app, system.http_host, system.http_port)
         host = f"[{system.http_host}]" if ":" in system.http_host else system.http_host
         log.info("= http://%s:%d", host, system.http_port)
         try:

@@ -1,6 +1,7 @@
 """What is visible outside: health, cameras, workers and sessions. No camera URL is known here."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from aiohttp import web
 
@@ -47,8 +48,9 @@ def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
 class Api:
     """The handlers of `/healthz` and `/api/v1`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, ice_urls: Sequence[str]) -> None:
         self._broker = broker
+        self._ice_urls = ice_urls
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handlers belong."""
@@ -59,6 +61,7 @@ class Api:
             web.get("/api/v1/sessions", self._sessions),
             web.get("/api/v1/workers", self._workers),
             web.get("/api/v1/events", self._events),
+            web.get("/api/v1/ice-servers", self._ice_servers),
         ]
 
     async def close(self, app: web.Application) -> None:
@@ -121,6 +124,10 @@ class Api:
                 for worker in registry.workers()
             ]
         )
+
+    async def _ice_servers(self, request: web.Request) -> web.Response:
+        """What a browser needs before it makes its offer: RTCIceServer dictionaries (W3C webrtc)."""
+        return web.json_response([{"urls": url} for url in self._ice_urls])
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         return await events.send(self._broker.events, request)

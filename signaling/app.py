@@ -2,6 +2,7 @@
 
 import errno
 import logging
+from collections.abc import Sequence
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -48,15 +49,15 @@ async def _add_headers(request: web.Request, response: web.StreamResponse) -> No
     response.headers.pop("Server", None)
 
 
-def create_app(broker: Broker, clock: Clock) -> web.Application:
-    """The whole HTTP side on top of `broker`."""
+def create_app(broker: Broker, clock: Clock, ice_urls: Sequence[str] = ()) -> web.Application:
+    """The whole HTTP side on top of `broker`; `ice_urls` are the STUN servers that browsers are told of."""
     app = web.Application(middlewares=[problems], client_max_size=MAX_SDP_BYTES)
     app.on_response_prepare.append(_add_headers)
     sockets = WebSockets(broker, clock)
     app.on_shutdown.append(sockets.close)
-    api = Api(broker)
+    api = Api(broker, ice_urls)
     app.on_shutdown.append(api.close)
-    for room in (Whep(broker), sockets, api, Metrics(broker), Pages()):
+    for room in (Whep(broker, ice_urls), sockets, api, Metrics(broker), Pages()):
         app.add_routes(room.routes())
     return app
 

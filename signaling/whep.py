@@ -6,8 +6,12 @@ prefix, and no forwarding header has to be trusted.
 
 No CORS headers are given: a page of another origin may not play these cameras. Players outside of
 browsers do not ask.
+
+With full ICE the answer names STUN servers by `Link` ("STUN/TURN server configuration" of the draft, as in
+RFC 9725 section 4.6). OPTIONS does so too, for players that must know them before they make an offer.
 """
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from aiohttp import web
@@ -41,8 +45,10 @@ def _check_match(request: web.Request, session: Session) -> None:
 class Whep:
     """The HTTP handlers of `/whep/{camera}` and `/whep/{camera}/{session}`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, ice_urls: Sequence[str]) -> None:
         self._broker = broker
+        links = ", ".join(f'<{url}>; rel="ice-server"' for url in ice_urls)
+        self._ice_servers = {"Link": links} if links else {}
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handlers belong."""
@@ -73,6 +79,7 @@ class Whep:
                 "Location": f"{session.camera}/{session.id}",
                 "ETag": f'"{session.entity_tag}"',
                 "Accept-Patch": SDP_FRAGMENT,
+                **self._ice_servers,
             },
         )
 
@@ -88,7 +95,7 @@ class Whep:
         return web.Response(status=HTTPStatus.OK)
 
     async def _options(self, request: web.Request) -> web.Response:
-        return web.Response(headers={"Allow": "POST, OPTIONS", "Accept-Post": SDP})
+        return web.Response(headers={"Allow": "POST, OPTIONS", "Accept-Post": SDP, **self._ice_servers})
 
     async def _session_options(self, request: web.Request) -> web.Response:
         return web.Response(headers={"Allow": "PATCH, DELETE, OPTIONS", "Accept-Patch": SDP_FRAGMENT})

@@ -2,15 +2,20 @@
 
 const TIMEOUT_MS = 3000;
 
-/** What every camera is doing now; throws when the server does not answer. */
-export async function fetchCameras() {
-  const response = await fetch("api/v1/cameras", {
+async function get(path) {
+  const response = await fetch(path, {
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
   if (!response.ok) throw new Error(`the server answers ${response.status}`);
   return response.json();
 }
+
+/** What every camera is doing now; throws when the server does not answer. */
+export const fetchCameras = () => get("api/v1/cameras");
+
+/** STUN servers, as RTCPeerConnection takes them; throws when the server does not answer. */
+export const fetchIceServers = () => get("api/v1/ice-servers");
 
 /** The address of the signaling WebSocket. */
 export function socketAddress() {

@@ -1,6 +1,6 @@
 // The page: the list of cameras, the one that is picked, and what is known of it.
 
-import { fetchCameras } from "./api.js";
+import { fetchCameras, fetchIceServers } from "./api.js";
 import { bitrate, cameraFacts, cameraState, given, seconds } from "./format.js";
 import { Player } from "./player.js";
 import { Signaling } from "./signaling.js";
@@ -13,6 +13,7 @@ const signaling = new Signaling();
 const player = new Player(signaling, element("video"), element("still"), show);
 let cameras = [];
 let serverAnswers = false;
+let iceServersKnown = false; // for certain: a server that restarts may have others
 
 function setText(id, text) {
   if (element(id).textContent !== text) element(id).textContent = text;
@@ -151,8 +152,12 @@ function show() {
 
 async function watchCameras() {
   try {
-    cameras = await fetchCameras();
+    [cameras, player.iceServers] = await Promise.all([
+      fetchCameras(),
+      iceServersKnown ? player.iceServers : fetchIceServers(),
+    ]);
     serverAnswers = true;
+    iceServersKnown = true;
     pickFirst();
     const camera = cameras.find(({ name }) => name === player.camera);
     if (camera) player.cameraIs(camera.state, camera.fps, camera.gop_s);
@@ -170,6 +175,7 @@ element("sound").addEventListener("click", () => {
 });
 element("quality").addEventListener("change", ({ target }) => player.select(target.value));
 addEventListener("hashchange", followAddress);
+signaling.addEventListener("away", () => { iceServersKnown = false; });
 signaling.connect();
 watchCameras();
 

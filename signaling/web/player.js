@@ -46,6 +46,7 @@ export class Player {
   refusal = ""; // why the last wish was not granted
   showing = null; // what the server gives: {showing: "main", "sub" or "keyframes", reason}
   hasSound = false;
+  iceServers = []; // to be set: what the next session may ask for its address
 
   #signaling;
   #video;
@@ -128,7 +129,7 @@ export class Player {
   async #start() {
     const camera = this.camera;
     this.phase = "connecting";
-    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle" });
+    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: this.iceServers });
     this.#peer = peer;
     for (const kind of ["video", "audio"]) {
       const transceiver = peer.addTransceiver(kind, { direction: "recvonly" });
@@ -151,7 +152,10 @@ export class Player {
     try {
       await peer.setLocalDescription();
       if (peer !== this.#peer) return;
-      // The server answers checks on addresses it names itself, so no candidate has to be waited for or sent.
+      const candidates = [];
+      peer.onicecandidate = ({ candidate }) => {
+        if (candidate) candidates.push(candidate);
+      };
       const sdp = peer.localDescription.sdp;
       const answer = await this.#signaling.request({ type: "offer", camera, sdp });
       if (peer !== this.#peer) {
@@ -161,9 +165,22 @@ export class Player {
       this.session = answer.session;
       if (this.quality !== "auto") this.#askForQuality();
       await peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
+      if (peer !== this.#peer) return;
+      // With ICE lite the server only answers checks, and needs no candidate.
+      if (/^a=ice-lite\r?$/m.test(answer.sdp)) peer.onicecandidate = null;
+      else this.#trickle(peer, answer.session, candidates);
     } catch (error) {
       if (peer === this.#peer) this.#again(error.message, this.#backoff.next());
     }
+  }
+
+  /** Tells the server where it may find this browser: a TURN server lets only those in that it was told of. */
+  #trickle(peer, session, candidates) {
+    const tell = (candidate) => this.#signaling.tell({ type: "candidate", session, candidate });
+    candidates.forEach(tell);
+    peer.onicecandidate = ({ candidate }) => {
+      if (candidate && peer === this.#peer) tell(candidate);
+    };
   }
 
   async #askForQuality() {

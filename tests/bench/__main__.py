@@ -5,6 +5,7 @@ Prints figures and judges none: another machine, another day, other figures.
 
 import argparse
 import asyncio
+import resource
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from tests.bench import (
     scenario_cameras,
     scenario_churn,
     scenario_fanout,
+    scenario_glass,
     scenario_harm,
     scenario_ingest,
     scenario_join,
@@ -27,17 +29,18 @@ from tests.bench.process import machine
 from tests.bench.report import Report, table
 from tests.bench.worker_box import EgressForm, Material
 
-SCENARIOS = ("fanout", "sub", "aiortc", "join", "harm", "churn", "ingest", "cameras")
-MINUTES_LONG = ("churn",)
+SCENARIOS = ("fanout", "sub", "aiortc", "join", "harm", "churn", "ingest", "cameras", "glass")
+MINUTES_LONG = ("churn", "glass")
 VIEWERS: dict[str, dict[EgressForm, tuple[int, ...]]] = {
     "fanout": {"kernel": (1, 60, 120, 240, 480), "python": (1, 60, 120, 240)},
-    "sub": {"kernel": (500, 1000, 2000), "python": (500, 1000)},
+    "sub": {"kernel": (500, 1000, 1500, 2000), "python": (500, 1000)},
 }
 AIORTC_VIEWERS = (1, 20, 60)
 JOINING_VIEWERS = 100
 HARMED_VIEWERS = 60
 CAMERAS = 50
 CHURN_S = 60.0
+GLASS_JOINS = 30
 
 
 def _arguments() -> argparse.Namespace:
@@ -62,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--churn-seconds", type=float, default=CHURN_S, metavar="S", help=f"default {CHURN_S:g}"
     )
+    parser.add_argument("--joins", type=int, default=GLASS_JOINS, metavar="N", help=f"default {GLASS_JOINS}")
     arguments = parser.parse_args()
     for scenario in arguments.scenarios:
         if scenario not in SCENARIOS:
@@ -184,10 +188,21 @@ class Bench:
             self._room("cameras"), small, self._arguments.cameras, self._arguments.seconds
         )
 
+    async def _glass(self) -> None:
+        def tell(step: scenario_glass.GlassStep | scenario_glass.SwitchStep) -> None:
+            self.report.glass.append(step)
+            print(step.text(), file=sys.stderr, flush=True)
+
+        crowd = max(self._arguments.viewers or [scenario_glass.CROWD])
+        await scenario_glass.run(self._room("glass"), self._arguments.joins, crowd, tell)
+
 
 def main() -> int:
     """Runs the benchmark and gives the exit status."""
     arguments = _arguments()
+    # A socket for each viewer, and more than the usual 1,024 of them.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with tempfile.TemporaryDirectory(prefix="cctv3-bench-") as folder:
         bench = Bench(arguments, Path(folder))
         try:

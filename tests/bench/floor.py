@@ -5,8 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from fanout.packetized import group
-from fanout.packetizer_h264 import payloads
+from fanout.packetizing.h264 import payloads
+from fanout.packetizing.packetized import group
 from tests.bench import clip
 from tests.support.viewer_rtp import Reception
 from tests.support.viewer_socket import Address, UdpSocket

@@ -15,7 +15,7 @@ from tests.support.viewer_rtp import Arrival
 FULL_PERCENT = 95.0
 FULL_GENERATOR_PERCENT = 90.0
 # What a next step may be forecast to take; the cost of each viewer falls with their number.
-FORECAST_PERCENT = 120.0
+FORECAST_PERCENT = 105.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,14 @@ def machine_busy_s() -> float:
     return (user + nice + system + irq + softirq + steal) / _TICKS_PER_S
 
 
+def datagrams_dropped() -> int:
+    """Datagrams of the whole machine that found their reader's socket full (RcvbufErrors, snmp_counter)."""
+    names, values = (
+        line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line.startswith("Udp:")
+    )
+    return int(dict(zip(names, values, strict=True))["RcvbufErrors"])
+
+
 def descriptors(pid: int) -> int:
     """Open file descriptors."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.bench.measure import Step, Stop
 from tests.bench.scenario_cameras import CamerasStep
 from tests.bench.scenario_churn import ChurnStep
+from tests.bench.scenario_glass import GlassStep, SwitchStep
 from tests.bench.scenario_ingest import IngestStep
 from tests.bench.scenario_join import JoinStep
 
@@ -51,6 +52,7 @@ class Report:
     churn: ChurnStep | None = None
     ingest: list[IngestStep] = field(default_factory=list)
     cameras: CamerasStep | None = None
+    glass: list[GlassStep | SwitchStep] = field(default_factory=list)
 
     def _fanout(self) -> list[Step]:
         return [step for step in self.steps if step.scenario == "fanout" and step.us_per_packet]
@@ -109,6 +111,8 @@ class Report:
                 f"in all, {many.access_units} access units in {many.seconds:g} s, {many.gaps} gaps, "
                 f"{many.lost_packets} packets lost, {many.reconnects} reconnections",
             ]
+        for seen in self.glass:
+            lines += ["", seen.text()]
         return "\n".join(lines)
 
     def write_json(self, path: Path) -> None:
@@ -126,6 +130,7 @@ class Report:
             "churn": self.churn.as_dict() if self.churn else None,
             "ingest": [step.as_dict() for step in self.ingest],
             "cameras": self.cameras.as_dict() if self.cameras else None,
+            "glass": [step.as_dict() for step in self.glass],
         }
         path.write_text(json.dumps(content, indent=2) + "\n")
 

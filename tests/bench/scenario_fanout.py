@@ -27,7 +27,9 @@ async def run(
     floors = {}
     if floor_program is not None:
         for count in counts:
-            floors[count] = await floor.measure(floor_program, material.units, count)
+            floors[count] = await floor.measure(
+                floor_program, material.units, count, min(seconds, floor.SECONDS)
+            )
     async with worker_box(folder, material, form) as box:
         report = await box.report()
         sender = f"worker, {report.egress}" if feedback else f"worker, {report.egress}, no feedback"
@@ -49,6 +51,12 @@ async def run(
             reports = box.signaling.reports
             if box.signaling.ended:
                 yield Stop(material.name, sender, count, f"the worker ended {box.signaling.ended[0]}")
+                return
+            if not before.packets:
+                faults = [fault for viewer in box.viewers for fault in viewer.faults[:1]]
+                yield Stop(
+                    material.name, sender, count, f"nothing arrives; the viewers' first fault: {faults[:1]}"
+                )
                 return
             last, floor_us = reports[-1] if reports else report, floors.get(count)
             before = dataclasses.replace(

@@ -277,6 +277,7 @@ def test_each_process_gets_its_part_only(tmp_path: Path) -> None:
         False,
         ("10.0.0.1",),
     )
+    assert system.ice_urls == ()
     assert not {field.name for field in fields(system)} & {"url", "urls"}
 
 
@@ -294,7 +295,14 @@ def test_the_login_of_a_turn_server_is_for_the_fanout_only(tmp_path: Path) -> No
     holding = [path.name for path in tmp_path.rglob("*") if path.is_file() and "s3cret" in path.read_text()]
     assert holding == ["fanout.json"]
     assert "s3cret" not in repr(whole) + repr(config.load_fanout(tmp_path)) + servers[1].url
+    assert config.load_system(tmp_path).ice_urls == ("stun:10.0.0.2:3478", "stun:[::1]:3478")
     assert [server.url for server in servers] == ["stun:10.0.0.2:3478", "turn:[::1]:3478?transport=tcp"]
+
+
+def test_a_server_that_does_both_is_told_to_browsers_once(tmp_path: Path) -> None:
+    servers = "[{url: 'stun:h'}, {url: 'turn:h?transport=tcp', username: u, password: p}]"
+    config.store_resolved(config.parse(FULL + f"  ice_servers: {servers}\n", "f"), tmp_path)
+    assert config.load_system(tmp_path).ice_urls == ("stun:h:3478",)
 
 
 @pytest.mark.parametrize(("host", "loopback"), [("localhost", True), ("::1", True), ("0.0.0.0", False)])

@@ -124,8 +124,8 @@ async def test_twenty_programs_stop_together_and_an_idle_supervisor_costs_nothin
         before = sum(supervisor.cpu_times()[:2])
         await asyncio.sleep(1)
         assert sum(supervisor.cpu_times()[:2]) - before < 0.3
-        system.kill("ingest-cam7")
-        await system.until(lambda: len(system.pids()) == 22)
+        killed = system.kill("ingest-cam7")
+        await system.until(lambda: system.pid("ingest-cam7") != killed and len(system.pids()) == 22)
         # supervisord by itself takes most of a second for each of its groups.
         asked = time.monotonic()
         await system.stop()

@@ -11,7 +11,7 @@ import av
 
 from common.h264 import split_annex_b
 from common.rtp import RTCP_BYE, RTCP_RR, RtpPacket, serialize_rtp
-from fanout.packetized import PacketizedUnit
+from fanout.packetizing.packetized import PacketizedUnit
 from tests.support.ports import free_media_ports
 
 PAYLOAD_TYPE = 96

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common.messages import AudioReport, RenditionFormat, VideoReport
-from fanout.answer import LocalEnd
+from fanout.sdp.answer import LocalEnd
 from tests.support.reports import VIDEO
 
 _FOLDER = Path(__file__).parent.parent / "testdata/sdp"

@@ -8,11 +8,11 @@ import pylibsrtp
 from common.rtp import RtpPacket, parse_rtp
 from fanout.egress import Egress, Extensions, Lane, TransportLog
 from fanout.history import History
+from fanout.ice.paths import Destination
 from fanout.outlet import Outlet
 from fanout.pacer import Paced
-from fanout.packetized import PacketizedUnit
-from fanout.packetizer import packetize
-from fanout.paths import Destination
+from fanout.packetizing.packetized import PacketizedUnit
+from fanout.packetizing.packetizer import packetize
 from fanout.sender import RtpSender
 from fanout.srtp import MasterKey, session_keys
 from tests.fanout.units import FRAME_TICKS, access_unit
@@ -98,12 +98,12 @@ class Wire:
         self.lane = self.make_lane(SSRC, PAYLOAD_TYPES["H264"])
         self.rtx = self.make_lane(RTX_SSRC, RTX_PAYLOAD_TYPES["H264"])
         self.outlet.add(self.rtx)
-        self.unusable: list[str] = []
+        self.problems: list[str] = []
         self.paced: list[Paced] = []
         self.now = 100.0
         self.source = Source()
-        self.sender = RtpSender(self.outlet, self, self.lane, PAYLOAD_TYPES, self.unusable.append)
-        self.sender.follow(self.source, None)
+        self.sender = RtpSender(self.outlet, self, self.lane, PAYLOAD_TYPES, self.problems.append)
+        self.sender.follow(self.source)
         self._srtp = pylibsrtp.Session(
             pylibsrtp.Policy(
                 key=KEY + SALT,

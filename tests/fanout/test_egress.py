@@ -23,8 +23,8 @@ from common.rtp import RtpPacket, parse_rtp, serialize_rtp
 from fanout import egress, egress_python
 from fanout.egress import Extensions
 from fanout.egress_python import LOG_RUNS, MAX_PAYLOAD, MAX_RUN
-from fanout.packetized import Runs, group
-from fanout.paths import Destination
+from fanout.ice.paths import Destination
+from fanout.packetizing.packetized import Runs, group
 from fanout.srtp import LENGTHS, MasterKey, ProfileName, SessionKeys, session_keys
 
 # A sanitized build of the kernel form (tests/soak/test_egress_sanitized.py); else the installed one.
@@ -219,6 +219,7 @@ calls = st.lists(
         st.none() | st.integers(0, 127),
         st.none() | st.integers(-(1 << 33), 1 << 33),
         st.booleans(),
+        st.integers(0, 50),
     ),
     max_size=6,
 )
@@ -239,10 +240,11 @@ def test_the_forms_are_the_same_octet_for_octet(
         form.Lane(keys_of(profile), ssrc, 0, index, -5, extensions, log)
         for form, log in zip(FORMS.values(), logs, strict=True)
     ]
-    for payloads, timestamp, marker, ntp, payload_type, offset, sparse in calls:
+    for payloads, timestamp, marker, ntp, payload_type, offset, sparse, delay in calls:
         results = []
         for lane, log in zip(lanes, logs, strict=True):
             lane.sparse = sparse
+            lane.least_delay = delay
             if payload_type is not None:
                 lane.payload_type = payload_type
             if offset is not None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fanout import history as history_module
 from fanout.history import GOPS, MAX_OCTETS, MAX_UNITS, History, compressed_timestamps
-from fanout.packetized import PacketizedUnit
+from fanout.packetizing.packetized import PacketizedUnit
 from tests.fanout.units import FRAME_TICKS, packetized_unit
 
 SECOND = 90_000

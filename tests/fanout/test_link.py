@@ -236,6 +236,27 @@ def test_loss_from_receiver_reports() -> None:
     assert not link.congested
 
 
+def test_losses_of_reports_that_come_no_more_are_forgotten() -> None:
+    """A viewer to whom nothing is sent reports nothing, not even that its link is good again."""
+    link = Link()
+    for second in range(8):
+        now_s = START_S + second
+        link.on_receiver_report(block(200 * second, 77), round(now_s * NTP_S))
+        link.check(now_s)
+    assert link.congested
+    for quarter in range(4 * 4):
+        link.check(now_s + quarter / 4)
+    assert link.congested
+    link.check(now_s + 6)
+    assert not link.congested
+    assert link.loss == 0
+    # What is lost then counts from the beginning.
+    for second in range(3):
+        link.on_receiver_report(block(2000 + 200 * second, 77), round((now_s + 7 + second) * NTP_S))
+        link.check(now_s + 7 + second)
+        assert link.congested == (second >= 1)
+
+
 def test_loss_by_chance_in_receiver_reports() -> None:
     conditions = Conditions(feedback=False, loss=0.05)
     for seed in range(5):

@@ -198,12 +198,16 @@ def test_decisions_come_seldom() -> None:
     assert viewer.run(15)[-1][1] == "main"
 
 
-def test_without_a_smaller_stream_main_stays() -> None:
+def test_without_a_smaller_stream_keyframes_are_left() -> None:
     conditions = Conditions()
     viewer = Viewer(conditions, has_sub=False)
     viewer.run(5)
     conditions.bitrate = 300e3
-    assert viewer.run(20) == []
+    viewer.run(20)
+    assert viewer.target == "keyframes"
+    conditions.bitrate = 10e6
+    viewer.run(15)
+    assert viewer.target == "main"
     viewer.policy.wish = "sub"
     viewer.run(1)
     assert viewer.policy.decide(Link(), 1, 1, 0, START_S + 30).reason == "there is no smaller stream"

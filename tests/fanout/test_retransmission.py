@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fanout.retransmission import BURST_OCTETS, Retransmitter
+from fanout.retransmission import BURST_OCTETS, STRAINED_BURST_OCTETS, Retransmitter
 from tests.fanout.outgoing import RTX_PAYLOAD_TYPES, RTX_SSRC, SSRC, Wire
 
 RTT_S = 0.08
@@ -59,6 +59,24 @@ def test_a_packet_is_sent_again_once_per_round_trip(wire: Wire) -> None:
     for now in (0.0, 0.01, 0.07, 0.09, 0.1, 0.18):
         answers.answer([sequence], wire.now + now, RTT_S, BITRATE)
     assert (answers.packets, answers.unanswered) == (3, 3) and len(wire.received()) == 3
+
+
+def test_on_a_lossy_link_each_is_sent_twice(wire: Wire) -> None:
+    lost = wire.received()[3:8]
+    answers = retransmitter(wire, rtx=True)
+    answers.answer([p.sequence for p in lost], wire.now, RTT_S, BITRATE, twice=True)
+    again = wire.received()
+    assert [p.payload[2:] for p in again] == [p.payload for p in lost for _ in range(2)]
+    assert len({p.sequence for p in again}) == 10 and answers.packets == 10
+
+
+def test_a_full_link_gets_little(wire: Wire) -> None:
+    for number in range(10, 50):
+        wire.send(wire.source.make(number, size=20_000))
+    sequences = [p.sequence for p in wire.received()]
+    answers = retransmitter(wire, rtx=True)
+    answers.answer(sequences, wire.now, RTT_S, BITRATE, strained=True)
+    assert sum(len(p.payload) for p in wire.received()) <= STRAINED_BURST_OCTETS
 
 
 def test_who_asks_for_everything_gets_a_share(wire: Wire) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import msgpack
 import pytest
 
 from common import wire
-from common.bus import MediaPublisher, ipc_endpoint
+from common.bus import DRAIN_BATCH, MediaPublisher, ipc_endpoint
 from fanout import stream as stream_module
 from fanout.egress import Egress, Lane
-from fanout.packetized import PacketizedUnit
+from fanout.packetizing.packetized import PacketizedUnit
 from fanout.sender import Source
 from fanout.stream import Stream
 from tests.fanout.units import access_unit, audio_unit
@@ -27,12 +28,19 @@ class Viewer:
 
     def __init__(self) -> None:
         self.sources: list[Source] = []
+        self.failures = 0
         self.live: list[PacketizedUnit] = []
         self.cached: list[PacketizedUnit] = []
         self.all: list[PacketizedUnit] = []
 
-    def follow(self, source: Source, unit: PacketizedUnit | None) -> None:
+    def follow(self, source: Source) -> None:
         self.sources.append(source)
+
+    def is_owed(self, unit: PacketizedUnit) -> bool:
+        raise AssertionError
+
+    def failed(self) -> None:
+        self.failures += 1
 
     def ready(self, unit: PacketizedUnit) -> Lane | None:
         self.live.append(unit)
@@ -60,20 +68,25 @@ class Camera:
         self.topics: set[bytes] = set()
         self.gop: list[int] = []
         self.answers = True
+        self.busy = True
+        "Live units pass before a join is answered."
+        self.arrival_ns = 0
         self.next = 0
         self.publisher = MediaPublisher(endpoint, self.on_subscription)
 
     def on_subscription(self, topic: bytes, subscribed: bool) -> None:
         (self.topics.add if subscribed else self.topics.discard)(topic)
         if subscribed and isinstance(wire.parse_topic(topic), wire.JoinTopic) and self.answers:
-            # Live units that pass before the join is answered, as they do on a busy camera.
-            self.live(self.next)
+            if self.busy:
+                self.live(self.next)
             for sequence in self.gop:
                 self.send(topic, sequence)
             self.publisher.publish(wire.encode_join_end(topic, 1, self.next))
 
     def send(self, topic: bytes, sequence: int, **extra: int) -> None:
         unit = access_unit(sequence, keyframe=sequence % 10 == 0, **extra)
+        if self.arrival_ns:
+            unit = dataclasses.replace(unit, arrival_ns=self.arrival_ns)
         self.publisher.publish(wire.encode_access_unit(topic, unit))
 
     def live(self, sequence: int, **extra: int) -> None:
@@ -135,6 +148,41 @@ async def test_a_viewer_that_is_there_before_the_join_gets_the_past_as_the_past(
     watch().add(viewer)
     await until(lambda: viewer.all)
     assert len(viewer.cached) == 8 and viewer.live == []
+
+
+async def test_an_answer_that_lay_unread_is_not_given_up(
+    camera: Camera, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process stood still past the deadline, and the answer is more than is read in one go."""
+    monkeypatch.setattr(stream_module, "JOIN_DEADLINE_S", 0.05)
+    answer = camera.on_subscription
+
+    def answer_and_stand_still(topic: bytes, subscribed: bool) -> None:
+        answer(topic, subscribed)
+        if subscribed and isinstance(wire.parse_topic(topic), wire.JoinTopic):
+            time.sleep(0.1)
+
+    monkeypatch.setattr(camera.publisher, "_on_subscription", answer_and_stand_still)
+    # The keyframe comes last, behind several rounds of reading.
+    camera.gop, camera.busy = list(range(11, 21 + 10 * (3 * DRAIN_BATCH // 10))), False
+    camera.next = camera.gop[-1] + 1
+    stream = watch()
+    await until(lambda: stream._held is None)
+    assert stream._next_sequence == camera.next and stream.video.history.gop()
+
+
+async def test_a_join_that_is_late_ends_with_its_stream(
+    camera: Camera, watch: Watch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(stream_module, "JOIN_DEADLINE_S", 0.0)
+    camera.answers = False
+    for turns in range(6):
+        stream = watch()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        stream.close()
+    await asyncio.sleep(0.05)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 async def test_old_pictures_of_a_silent_camera_are_not_repeated(
@@ -278,6 +326,84 @@ async def test_who_waits_for_a_picture_is_told_once(camera: Camera, watch: Watch
     assert told == ["begin"] and stream.has_picture
     # The first picture came with the GOP and not once more.
     assert [unit.timestamp for unit in viewer.cached] == [viewer.all[0].timestamp]
+
+
+async def test_what_a_silent_camera_sent_before_is_no_picture(camera: Camera, watch: Watch) -> None:
+    camera.gop, camera.next, camera.busy = [10, 11], 12, False
+    camera.arrival_ns = time.time_ns() - 2 * stream_module.STALE_NS
+    stream = watch()
+    viewer = Viewer()
+    stream.when_picture(lambda: stream.add(viewer))
+    await until(lambda: stream._held is None)
+    assert stream.octets > 0 and not stream.has_picture and viewer.sources == []
+    # A viewer that has nothing else is given it; what is asked for again is not.
+    alone = Viewer()
+    stream.add(alone)
+    assert len(alone.cached) == 2
+    # When the camera goes on, nobody waits for a keyframe: all that is needed is there.
+    camera.arrival_ns = time.time_ns()
+    camera.live(12)
+    await until(lambda: stream.has_picture)
+    assert len(viewer.cached) == 3 and viewer.live == []
+    camera.live(13)
+    await until(lambda: len(viewer.live) == 1)
+
+
+@pytest.mark.parametrize(("busy", "age_ns"), [(False, 1_000_000_000), (True, 10**18)])
+async def test_a_camera_that_goes_on_has_a_picture_at_once(
+    camera: Camera, watch: Watch, busy: bool, age_ns: int
+) -> None:
+    """What came a moment ago, or comes right now, whatever the camera host's clock says."""
+    camera.gop, camera.next, camera.busy = [10, 11], 12, busy
+    camera.arrival_ns = time.time_ns() - age_ns
+    stream = watch()
+    told: list[bool] = []
+    stream.when_picture(lambda: told.append(stream.has_picture))
+    await until(lambda: stream._held is None)
+    assert stream.has_picture and told == [True]
+
+
+async def test_a_camera_that_falls_silent_has_no_picture_until_it_goes_on(
+    camera: Camera, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "SILENT_AFTER_S", 0.05)
+    camera.gop, camera.next = [10], 11
+    stream = watch()
+    await until(lambda: stream._held is None and stream.octets > 0)
+    await until(lambda: not stream.has_picture)
+    viewer = Viewer()
+    stream.when_picture(lambda: stream.add(viewer))
+    camera.live(camera.next)
+    await until(lambda: bool(viewer.cached))
+    assert viewer.cached[0].keyframe and viewer.live == []
+
+
+async def test_a_viewer_that_cannot_be_given_the_first_picture_stops_no_other(
+    camera: Camera, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera.answers = False
+    stream = watch()
+    viewer = Viewer()
+
+    def fail() -> None:
+        raise OverflowError
+
+    stream.when_picture(fail)
+    stream.when_picture(lambda: stream.add(viewer))
+    await until(lambda: LIVE_TOPIC in camera.topics)
+    camera.live(10)
+    camera.live(11)
+    await until(lambda: len(viewer.all) == 2)
+    assert sum("first picture" in record.getMessage() for record in caplog.records) == 1
+
+
+async def test_that_there_is_sound_is_known_before_anybody_hears_it(camera: Camera, watch: Watch) -> None:
+    stream = watch()
+    assert not stream.has_sound
+    await until(lambda: AUDIO_TOPIC in camera.topics)
+    camera.publisher.publish(wire.encode_access_unit(AUDIO_TOPIC, audio_unit("PCMA", bytes(160))))
+    await until(lambda: stream.has_sound)
+    assert stream.audio.history.octets == 0
 
 
 async def test_sound_goes_to_those_who_hear_it(camera: Camera, watch: Watch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import errno
 import itertools
 import os
 import socket
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from common import wire
+from common import messages, wire
 from common.access_unit import AccessUnit
 from common.bus import ControlServer, MediaPublisher, ipc_endpoint
 from common.config import FanoutConfig, SystemConfig
+from common.errors import LocalError
 from common.messages import (
     Answer,
     AudioReport,
@@ -35,8 +37,12 @@ from common.messages import (
     SessionsRequest,
     WorkerReport,
 )
+from common.rtp import Goodbye, KeyframeRequest, Nack, ReceiverReport, SenderReport, serialize_rtcp
 from common.units import timestamp_delta
+from fanout.ice.session import IceSession
 from fanout.service import Worker
+from fanout.stream import Stream
+from fanout.stream_pool import StreamPool
 from tests.fanout.units import access_unit, audio_unit
 from tests.support.ports import free_media_ports
 from tests.support.reports import VIDEO
@@ -236,8 +242,12 @@ async def test_a_keyframe_request_is_answered_from_the_cache_once_a_second(box: 
 
 async def test_sender_reports_come_and_tell_capture_time(box: Box, viewer: Viewer) -> None:
     await box.watch(viewer)
-    await viewer.until(lambda: len(viewer.sender_reports) >= 2)
-    report = next(each for each in viewer.sender_reports if each.ssrc == viewer.reception.ssrc)
+
+    def of_video() -> list[SenderReport]:
+        return [each for each in viewer.sender_reports if each.ssrc == viewer.reception.ssrc]
+
+    await viewer.until(lambda: len(of_video()) >= 2)
+    report = of_video()[-1]
     unit = viewer.access_units[-1]
     assert abs(timestamp_delta(report.rtp_timestamp, unit.timestamp)) < 90_000 // 2
 
@@ -250,10 +260,67 @@ async def test_a_viewer_that_says_goodbye_is_gone_at_once(box: Box, viewer: View
     assert isinstance(await box.control.request("fanout-0", CloseRequest(session)), Refused)
 
 
+async def test_what_follows_a_goodbye_is_not_answered(box: Box, viewer: Viewer) -> None:
+    """The keys are there for a moment longer, and what is sent then is sent for nobody."""
+    session = await box.watch(viewer, (MAIN, SUB))
+    await viewer.until(lambda: len(viewer.access_units) > GOP and bool(viewer.audio_packets))
+    served = box.worker._viewers[session]._viewing
+    assert served is not None and viewer.srtp is not None
+    ssrc = viewer.reception.ssrc
+    datagrams = [
+        viewer.srtp.outbound.protect_rtcp(serialize_rtcp(ReceiverReport(7)) + serialize_rtcp(packet))
+        for packet in (Goodbye((7,)), KeyframeRequest(7, ssrc), Nack(7, ssrc, (viewer.packets[-1].sequence,)))
+    ]
+    for datagram in datagrams:
+        viewer.send_raw(datagram)
+    await box.until(SessionEnded)
+    await asyncio.sleep(5 * INTERVAL_S)
+    # What it had been sent was counted when it went.
+    assert served.packets == box.worker._gone["packets"] > 0
+    assert not box.worker._pacer._active and not box.worker._pool._users
+    assert box.worker._pool._lingering  # the stream itself, for a page that is loaded again
+
+
+async def test_a_session_that_cannot_be_set_up_ends_and_leaves_nothing(
+    box: Box, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire = StreamPool.acquire
+
+    def only_main(pool: StreamPool, camera: str, rendition: messages.Rendition, endpoint: str) -> Stream:
+        if rendition == "sub":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return acquire(pool, camera, rendition, endpoint)
+
+    monkeypatch.setattr(StreamPool, "acquire", only_main)
+    # The picture is the main stream's, sound has the other only.
+    session = await box.watch(
+        viewer, (RenditionFormat("main", VIDEO, None), RenditionFormat("sub", VIDEO, SOUND))
+    )
+    ended = await box.until(SessionEnded)
+    assert (
+        isinstance(ended, SessionEnded) and ended.session == session and "set the session up" in ended.reason
+    )
+    assert not box.worker._pool._users
+    (stream,) = box.worker._pool._streams.values()
+    assert not stream.video.receivers and not stream.audio.receivers
+
+
+async def test_an_offer_that_no_socket_is_left_for_leaves_nothing(
+    box: Box, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> IceSession:
+        raise LocalError("no socket is left")
+
+    monkeypatch.setattr(box.worker._agent, "open", fail)
+    reply = await box.offer(viewer.offer())
+    assert isinstance(reply, Refused) and reply.kind == "internal"
+    assert not box.worker._pool._users
+
+
 async def test_a_vanished_viewer_is_gone_when_consent_runs_out(
     box: Box, viewer: Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fanout.ice_lite.CONSENT_S", 1.0)
+    monkeypatch.setattr("fanout.ice.lite.CONSENT_S", 1.0)
     session = await box.watch(viewer)
     viewer.vanish()
     ended = await box.until(SessionEnded)
@@ -330,7 +397,7 @@ async def test_a_codec_that_shows_only_later_ends_the_session_by_name(box: Box, 
     await viewer.until(lambda: len(viewer.access_units) > 2)
     box.camera.main.codec = "H265"
     ended = await box.until(SessionEnded)
-    assert isinstance(ended, SessionEnded) and "gate sends H265" in ended.reason
+    assert isinstance(ended, SessionEnded) and "sends H265 now" in ended.reason
 
 
 async def test_h265_is_given_to_who_takes_it(box: Box) -> None:

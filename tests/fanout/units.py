@@ -8,7 +8,7 @@ import av
 
 from common.access_unit import AccessUnit
 from common.h264 import split_annex_b
-from fanout.packetized import PacketizedUnit, group
+from fanout.packetizing.packetized import PacketizedUnit, group
 
 SPS = bytes.fromhex("6764001facd9405005bb011000000300100000030320f1831960")
 PPS = bytes.fromhex("68ebe3cb22c0")

@@ -1,1 +1,1 @@
-"""Every parser of octets from a camera, fed with damaged ones: `python -m tests.fuzz`, `make soak`."""
+"""Parsers of octets from cameras and viewers, fed with damaged ones: `python -m tests.fuzz`, `make soak`."""

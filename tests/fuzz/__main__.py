@@ -6,7 +6,7 @@ import sys
 from tests.fuzz import engine
 from tests.fuzz.targets import TARGETS
 
-CASES = 1_000_000
+CASES = 2_000_000
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The parsers, each with what its documentation says it raises."""
+"""The parsers of what cameras send, each with what its documentation says it raises; and all targets."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ from ingest.rtsp.session import RtspSession
 from ingest.rtsp.transport import agreed
 from ingest.rtsp.tunnel import TunnelReply
 from ingest.source import Remarks, SourceTrack
-from tests.fuzz import corpus
+from tests.fuzz import corpus, targets_feedback, targets_media, targets_viewer
 from tests.fuzz.engine import Target
 
 # An access unit may grow to its limit, and no further.
@@ -179,5 +179,8 @@ _TARGETS = (
     _rtp_track("h264", in_order=False),
     _rtp_track("opus", in_order=False),
 )
-TARGETS = {target.name: target for target in _TARGETS}
+TARGETS = {
+    target.name: target
+    for target in (*_TARGETS, *targets_media.TARGETS, *targets_viewer.TARGETS, *targets_feedback.TARGETS)
+}
 "By name."

@@ -1,4 +1,4 @@
-"""Each parser with a fixed set of seeds; `make soak` runs a million cases."""
+"""Each parser with a fixed set of seeds; `make soak` runs two million cases."""
 
 import pytest
 
@@ -16,8 +16,9 @@ def test_good_input_is_taken(name: str) -> None:
         try:
             target.run([data])
         except target.allowed as exc:
-            # Recorded exchanges hold the camera's side of other requests than these.
-            assert name.startswith("session"), exc
+            # Recorded exchanges hold the camera's side of other requests than these; what comes to an open
+            # port is not all for it.
+            assert name.startswith(("session", "stun", "tcp-frames")), exc
 
 
 @pytest.mark.parametrize("name", TARGETS)

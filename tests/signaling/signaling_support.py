@@ -184,13 +184,14 @@ class System:
         self.clock = FakeClock()
         self.peers: list[ControlClient] = []
         self.client = aiohttp.ClientSession()
+        self.ice_urls: tuple[str, ...] = ()
         self._epochs = itertools.count(1)
         self.worker: FakeWorker
         "The first worker, where a fixture made one."
 
     async def start(self) -> None:
         self.broker = Broker(("front", "yard"), self.endpoint, self.clock, DEADLINE_S)
-        self.runner = await listen(create_app(self.broker, self.clock), "127.0.0.1", 0)
+        self.runner = await listen(create_app(self.broker, self.clock, self.ice_urls), "127.0.0.1", 0)
         self.port = self.runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -234,9 +235,10 @@ class System:
         return await self.client.post(f"{self.url}/whep/{camera}", data=body, headers=headers)
 
 
-async def started(folder: Path) -> System:
+async def started(folder: Path, ice_urls: tuple[str, ...] = ()) -> System:
     """Signaling with the live camera `front` and the worker `w0`; `yard` is configured but not up."""
     system = System(folder)
+    system.ice_urls = ice_urls
     await system.start()
     system.settle()
     await system.add_ingest("front")

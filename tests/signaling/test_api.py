@@ -163,6 +163,16 @@ async def test_a_listener_that_does_not_read_is_dropped(system: System) -> None:
     assert None not in listeners
 
 
+async def test_ice_servers(bare: System) -> None:
+    for ice_urls in ((), ("stun:10.0.0.2:3478", "stun:[::1]:3478")):
+        await bare.stop()
+        bare.ice_urls = ice_urls
+        await bare.start()
+        async with bare.client.get(f"{bare.url}/api/v1/ice-servers") as response:
+            assert response.status == 200
+            assert await response.json() == [{"urls": url} for url in ice_urls]
+
+
 async def test_the_page_and_its_parts(bare: System) -> None:
     for name, kind in {
         "": "text/html",

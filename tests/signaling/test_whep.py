@@ -65,6 +65,17 @@ async def test_options_tell_what_is_taken(system: System) -> None:
     assert "Access-Control-Allow-Origin" not in response.headers
 
 
+@pytest.mark.parametrize("ice_urls", [(), ("stun:10.0.0.2:3478",), ("stun:h:1", "stun:[::1]:3478")])
+async def test_links_tell_the_ice_servers(tmp_path: Path, ice_urls: tuple[str, ...]) -> None:
+    system = await started(tmp_path, ice_urls)
+    try:
+        for response in (await system.post(), await system.client.options(f"{system.url}/whep/front")):
+            links = [f'<{url}>; rel="ice-server"' for url in ice_urls]
+            assert response.headers.get("Link") == (", ".join(links) or None)
+    finally:
+        await system.close()
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 async def test_other_methods(system: System, method: str) -> None:
     response = await system.client.request(method, f"{system.url}/whep/front")

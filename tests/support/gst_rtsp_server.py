@@ -80,6 +80,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--profile", choices=tuple(TOOLS), default="high", help="of h264")
     parser.add_argument("--pattern", default="smpte", help="a pattern of videotestsrc")
     parser.add_argument("--audio", choices=("none", *AUDIO), default="none")
+    parser.add_argument("--wave", default="white-noise", help="of audiotestsrc")
     parser.add_argument("--channels", type=int, choices=(1, 2), default=1, help="of the audio")
     return parser.parse_args()
 
@@ -95,9 +96,9 @@ def pipeline(args: argparse.Namespace) -> str:
     if args.audio == "none":
         return f"( {video} )"
     rate, encoder = AUDIO[args.audio]
-    # Noise: no two frames are alike, so that two recordings can be laid over each other.
+    # By default noise: no two frames are alike, so that two recordings can be laid over each other.
     audio = (
-        f"audiotestsrc is-live=true wave=white-noise volume=0.1 samplesperbuffer={rate // 50} ! "
+        f"audiotestsrc is-live=true wave={args.wave} volume=0.1 samplesperbuffer={rate // 50} ! "
         f"audioconvert ! audio/x-raw,rate={rate},channels={args.channels} ! {encoder} name=pay1"
     )
     return f"( {video} {audio} )"

@@ -31,6 +31,16 @@ _STATISTICS = """async () => {
 }"""
 
 
+HIDDEN_PORT = """RTCIceCandidate.prototype.toJSON = function () {
+    const candidate = this.candidate.replace(/ \\d+ typ /, ' 9 typ ');
+    return { candidate, sdpMid: this.sdpMid, usernameFragment: this.usernameFragment };
+};"""
+"""A script for a page: the candidates it tells have its address, which STUN has told it, but not its port.
+
+As behind a NAT that uses another port for each peer.
+"""
+
+
 def only_candidates(words: str) -> str:
     """A script for a page: of the server's candidates it sees those with these words, e.g. ` tcp `."""
     return """(() => {
@@ -53,10 +63,10 @@ class Span:
     frozen_s: float
     packets: int
     lost: int
-    "What was not repaired."
+    "On the way, whether they were sent again or not."
     nacks: int
     repaired: int
-    "Packets that came by RTX."
+    "Packets that came by RTX, a probe's included."
     keyframe_requests: int
     interval_s: float
     "From one frame to the next, on average."
@@ -69,9 +79,9 @@ class Span:
 
     def __str__(self) -> str:
         return (
-            f"{self.duration_s:.1f} s: {self.frames} frames every {self.interval_s * 1000:.0f} "
+            f"{self.duration_s:.1f} s with {self.frames} frames every {self.interval_s * 1000:.0f} "
             f"± {self.unevenness_s * 1000:.0f} ms, {self.freezes} freezes of {self.frozen_s:.2f} s "
-            f"({self.frozen_share:.1%}), {self.packets} packets, {self.lost} lost for good, {self.nacks} NACKs, "
+            f"({self.frozen_share:.1%}), {self.packets} packets, {self.lost} lost, {self.nacks} NACKs, "
             f"{self.repaired} by RTX, {self.keyframe_requests} keyframe requests"
         )
 

@@ -73,6 +73,14 @@ class System:
         cameras = listed["cameras"] if isinstance(listed, dict) else listed
         return next(camera for camera in cameras if camera["name"] == name)
 
+    async def session(self, session: str) -> dict[str, Any]:
+        """One entry of /api/v1/sessions, by the session's whole id; raises KeyError when it is not there."""
+        listed = (await self.get("/api/v1/sessions"))["sessions"]
+        for entry in listed:
+            if session.startswith(entry["session"].removesuffix("…")):
+                return entry
+        raise KeyError(session)
+
     async def until(self, reached: Callable[[], Any], deadline_s: float = 20.0) -> Any:
         """Calls `reached`, awaiting what it gives, until that is true; fails with the end of the log."""
         last: object = None

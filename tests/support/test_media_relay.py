@@ -112,6 +112,21 @@ async def test_every_client_has_its_own_way(worker: socket.socket) -> None:
         assert counts["to_worker"].passed == counts["to_viewer"].passed == 3
 
 
+async def test_a_client_can_be_given_a_new_port(worker: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        async with media_relay(worker.getsockname()[1]) as relay:
+            await loop.sock_sendto(client, b"first", (HOST, relay.port))
+            _, before = await loop.sock_recvfrom(worker, 100)
+            await relay.rebind()
+            await loop.sock_sendto(client, b"then", (HOST, relay.port))
+            data, after = await loop.sock_recvfrom(worker, 100)
+            assert data == b"then" and after != before
+            await loop.sock_sendto(worker, b"back", after)
+            assert await loop.sock_recvfrom(client, 100) == (b"back", (HOST, relay.port))
+
+
 async def test_its_weather_changes_while_it_runs(worker: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -99,6 +99,7 @@ class Viewer:
         self._loop = asyncio.get_running_loop()
         self._hub = Hub.running()
         self._changed = asyncio.Event()
+        self._waiting = 0
         self._depacketizer = Depacketizer()
         self._in_order = InOrder()
         self._missing = MissingPackets() if nacks else None
@@ -177,7 +178,11 @@ class Viewer:
                 if len(self.faults) > known:
                     raise self.faults[-1]
                 self._changed.clear()
-                await self._changed.wait()
+                self._waiting += 1
+                try:
+                    await self._changed.wait()
+                finally:
+                    self._waiting -= 1
 
     def totals(self) -> Totals:
         """Counts of the video so far."""
@@ -250,7 +255,8 @@ class Viewer:
                 self._datagram(bytes(data[at : min(at + size, length)]), source, received_ns)
                 if self._socket.closed:
                     break
-        self._changed.set()
+        if self._waiting:
+            self._changed.set()
 
     def _count(self, data: bytearray, length: int, size: int, received_ns: int) -> None:
         reception = self._receptions.get(int.from_bytes(data[8:12], "big"))

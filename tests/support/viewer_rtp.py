@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from struct import Struct
+from typing import NamedTuple
 
 _HEADER = Struct("!BBHII")
 _COUNTING = bytes(range(256)) * 2  # low octets of sequence numbers
@@ -38,8 +39,7 @@ class Totals:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A packet with the marker bit came in: an access unit is complete."""
 
     timestamp: int

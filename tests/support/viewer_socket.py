@@ -12,6 +12,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import ClassVar
 from weakref import WeakKeyDictionary
 
 _UDP_GRO = 104
@@ -38,7 +39,7 @@ class Hub:
     Thousands of sockets and of timers of the loop's own would cost more than what they are for.
     """
 
-    _of_loops: "WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = WeakKeyDictionary()
+    _of_loops: ClassVar["WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]"] = WeakKeyDictionary()
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
