@@ -43,6 +43,7 @@ def test_senders_give_their_figures(tmp_path: Path) -> None:
     assert "µs/packet" in text and "aiortc at its cheapest" in text
 
 
+@pytest.mark.soak
 def test_joins_and_harm_give_their_figures(tmp_path: Path) -> None:
     figures, _ = bench(tmp_path, "join", "harm", "--viewers", "3", "--seconds", "1.2")
     (joined,) = figures["join"]

@@ -86,6 +86,7 @@ async def test_lost_packets_are_sent_again(capsys: pytest.CaptureFixture[str]) -
         assert (await viewer.facts())["reconnects"] == 0
 
 
+@pytest.mark.soak
 async def test_sound_and_picture_stay_in_step(capsys: pytest.CaptureFixture[str]) -> None:
     # A tone: Chromium can neither stretch nor shorten noise.
     async with relayed(CLEAR, sub=True, audio="opus", wave="sine") as (system, relay, browser):
@@ -146,6 +147,7 @@ async def test_a_narrow_link_is_given_the_sub_stream(capsys: pytest.CaptureFixtu
         assert (facts["session"], facts["reconnects"]) == (session, 0)
 
 
+@pytest.mark.soak
 async def test_a_narrow_link_without_a_sub_stream_recovers(capsys: pytest.CaptureFixture[str]) -> None:
     async with relayed(CLEAR, sub=False) as (system, relay, browser):
         viewer = await open_watched(browser, system.url, redirect_script(relay.port))

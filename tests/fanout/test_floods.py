@@ -21,7 +21,7 @@ from tests.bench.process import running
 from tests.bench.worker_box import Material, WorkerBox, worker_box
 from tests.support.viewer import Viewer
 
-SECONDS = float(os.environ.get("CCTV3_TEST_FLOOD_SECONDS", "3"))
+SECONDS = float(os.environ.get("CCTV3_TEST_FLOOD_SECONDS", "2"))
 WATCHING = 6
 CONNECTIONS = 400
 OFFERS = 200
@@ -128,6 +128,7 @@ def _noise() -> Iterator[bytes]:
         yield rng.randbytes(300)
 
 
+@pytest.mark.soak
 async def test_connections_of_strangers(box: Box) -> None:
     async with _connections(box.port) as open_ones:
 
@@ -150,6 +151,7 @@ async def test_connections_of_strangers(box: Box) -> None:
     await box.unharmed(f"{CONNECTIONS} connections", step)
 
 
+@pytest.mark.soak
 async def test_offers_that_never_connect(box: Box) -> None:
     async def flood() -> None:
         for _ in range(OFFERS):
