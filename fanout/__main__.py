@@ -1,6 +1,7 @@
 """`python -m fanout NUMBER`: one fanout worker."""
 
 import argparse
+import gc
 import sys
 
 from common import config, lifecycle
@@ -14,6 +15,10 @@ def main() -> int:
         "number", type=int, help="0 for the first worker; its UDP port is media.port plus this"
     )
     number = parser.parse_args().number
+
+    # Modules live as long as the process: a full garbage collection is short without them.
+    gc.collect()
+    gc.freeze()
 
     async def serve() -> None:
         folder = lifecycle.run_folder()
