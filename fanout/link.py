@@ -9,12 +9,13 @@ All `now_s` are CLOCK_MONOTONIC in seconds, the clock that departures are logged
 """
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
 
-from common.rtcp_feedback import REFERENCE_WRAP_US, TransportFeedback
+from common.rtcp_feedback import TransportFeedback
 from common.rtp import ReportBlock
 from common.units import sequence_delta
+from fanout.losses import HEAVY_LOSS, MAX_LOSS_WINDOW_S, MAX_SAMPLES, Losses
+from fanout.probe_run import Probed, ProbeRun, SentLog, since_us
 
 RATE_WINDOW_US = 800_000
 MIN_RATE_WINDOW_US = 200_000
@@ -27,50 +28,12 @@ TREND_S = 1.0
 LIMITED_QUEUE_S = 0.1
 LIMITED_RISE_S = 0.05  # jitter of half a frame interval is less
 CLOCK_STEP_S = 0.25
-HEAVY_LOSS = 0.15  # less is mended by retransmission
-HEAVY_AFTER_S = 1.0
 OVERFLOW_LOSS = 0.05
-# With 5 % of loss by chance, 23 of 150 packets are lost once in a million times; 5 of 33 once in fifty.
-HEAVY_PACKETS = 20
-LOSS_WINDOW_S = 1.0
-MAX_LOSS_WINDOW_S = 5.0
-LOSS_WINDOW_PACKETS = 150
 SILENCE_S = 1.0
 DRAINED_S = 0.5
 IDLE_S = 1.2
-MAX_SAMPLES = 128  # 20 a second are usual
 MAX_RTT_S = 10.0
-MIN_PROBE_PACKETS = 5
-MAX_PROBE_PACKETS = 2000
 PROBE_DEADLINE_S = 1.5
-
-
-class SentLog(Protocol):
-    """When packets left, by transport-wide sequence number: what Link needs of a viewer's TransportLog."""
-
-    @property
-    def sequence(self) -> int:
-        """Of the next packet, from 0, not wrapped."""
-        ...
-
-    def sent(self, sequence: int, /) -> tuple[int, int] | None:
-        """For a 16-bit sequence number: CLOCK_MONOTONIC in ns at departure, octets sent up to and with it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What came of a probe."""
-
-    began_s: float
-    sent_bitrate: int
-    "Of everything that left during the probe, in bits per second."
-    bitrate: int
-    "Of that, what arrived as it was sent or as fast as the link let it, in bits per second."
-    loss: float
-    "Share of its packets that did not arrive."
-    queue_s: float
-    "Queueing delay at its end."
 
 
 @dataclass(slots=True)
@@ -87,98 +50,6 @@ class _Least:
         elif value < self._now:
             self._now = value
         return self._now if self._before is None else min(self._now, self._before)
-
-
-@dataclass(slots=True)
-class _Losses:
-    """Share of packets lost lately."""
-
-    share: float = 0.0
-    heavy: bool = False
-    "More is lost than retransmission can mend, and has been for HEAVY_AFTER_S."
-    _window: deque[tuple[float, int, int]] = field(default_factory=deque)
-    _lost: int = 0
-    _span: int = 0
-    _heavy_since_s: float | None = None
-
-    def count(self, lost: int, span: int, now_s: float) -> None:
-        window = self._window
-        window.append((now_s, lost, span))
-        self._lost += lost
-        self._span += span
-        while len(window) > MAX_SAMPLES or (
-            (age_s := now_s - window[0][0]) > LOSS_WINDOW_S
-            and (age_s > MAX_LOSS_WINDOW_S or self._span - window[0][2] >= LOSS_WINDOW_PACKETS)
-        ):
-            _, lost, span = window.popleft()
-            self._lost -= lost
-            self._span -= span
-        self.share = min(max(self._lost / self._span, 0.0), 1.0) if self._span > 0 else 0.0
-        if self.share <= HEAVY_LOSS or self._lost < HEAVY_PACKETS or self._is_over(now_s):
-            self._heavy_since_s = None
-        elif self._heavy_since_s is None:
-            self._heavy_since_s = now_s
-        self.heavy = self._heavy_since_s is not None and now_s - self._heavy_since_s >= HEAVY_AFTER_S
-
-    def _is_over(self, now_s: float) -> bool:
-        """The last second tells of much less loss than the whole window."""
-        recent = [(lost, span) for told_s, lost, span in self._window if now_s - told_s < LOSS_WINDOW_S]
-        return sum(lost for lost, _ in recent) <= HEAVY_LOSS / 2 * sum(span for _, span in recent)
-
-
-@dataclass(slots=True)
-class _ProbeRun:
-    """Departures and arrivals of a probe's packets."""
-
-    first: int
-    began_s: float
-    end: int | None = None
-    ended_s: float = 0.0
-    points: list[tuple[int, int, int]] = field(default_factory=list)
-    "Octets sent up to the packet, arrival in us, departure in ns."
-    told: int = 0
-    "How many of its packets were told of, as received or not."
-
-    def take(self, feedback: TransportFeedback, log: SentLog) -> bool:
-        """Takes what is told of its packets; True when all are told of."""
-        count = 0x7FFF if self.end is None else self.end - self.first
-        for sequence, arrival_us in feedback.received:
-            if (sequence - self.first) & 0xFFFF < count and len(self.points) < MAX_PROBE_PACKETS:
-                sent = log.sent(sequence)
-                if sent is not None:
-                    self.points.append((sent[1], arrival_us, sent[0]))
-        told = sequence_delta(feedback.base_sequence + feedback.span, self.first & 0xFFFF)
-        self.told = max(self.told, min(told, count))
-        return self.told == count
-
-    def result(self, queue_s: float) -> Probed:
-        """Rates are slopes of octets over time through all packets, so that jitter averages out."""
-        points = self.points
-        if len(points) < MIN_PROBE_PACKETS:
-            return Probed(self.began_s, 0, 0, 1.0, queue_s)
-        octets = [float(point[0] - points[0][0]) for point in points]
-        sent = _bitrate(octets, [(point[2] - points[0][2]) / 1e9 for point in points])
-        arrived = _bitrate(octets, [_since_us(point[1], points[0][1]) / 1e6 for point in points])
-        share = min(len(points) / self.told, 1.0)
-        # Packets that a radio held back arrive all at once; no link is said to carry more than it was given.
-        return Probed(self.began_s, int(sent), int(min(sent, arrived) * share), 1 - share, queue_s)
-
-
-def _bitrate(octets: list[float], times_s: list[float]) -> float:
-    """Bits per second: the least-squares slope of times over octets, turned over; at most 1 Gbit/s."""
-    mean_octets = sum(octets) / len(octets)
-    mean_s = sum(times_s) / len(times_s)
-    spread = sum((each - mean_octets) ** 2 for each in octets)
-    together = sum(
-        (each - mean_octets) * (time_s - mean_s) for each, time_s in zip(octets, times_s, strict=True)
-    )
-    return min(8 * spread / together, 1e9) if together > 0 else 1e9
-
-
-def _since_us(later_us: int, earlier_us: int) -> int:
-    """Between two arrival times, which wrap."""
-    half = REFERENCE_WRAP_US // 2
-    return (later_us - earlier_us + half) % REFERENCE_WRAP_US - half
 
 
 class Link:
@@ -204,8 +75,8 @@ class Link:
         self.probed: Probed | None = None
         "Outcome of the last probe; None while one is under way."
         self._full = False
-        self._losses = _Losses()
-        self._report_losses = _Losses()
+        self._losses = Losses()
+        self._report_losses = Losses()
         self._reported_sequence: int | None = None
         self._report_came = False
         self._reported_s = 0.0
@@ -225,7 +96,7 @@ class Link:
         self._log: SentLog | None = None
         self._seen_sequence = 0
         self._silent_since_s: float | None = None
-        self._probe: _ProbeRun | None = None
+        self._probe: ProbeRun | None = None
 
     @property
     def loss(self) -> float:
@@ -283,7 +154,7 @@ class Link:
             self._sent_s = now_s
         self._silent_since_s = None
         self.stalled = False
-        self._arrival_us += _since_us(wire_arrival_us, self._wire_arrival_us)
+        self._arrival_us += since_us(wire_arrival_us, self._wire_arrival_us)
         self._wire_arrival_us = wire_arrival_us
         self._delivered += (octets - self._octets) * len(feedback.received) / feedback.span
         self._octets = octets
@@ -296,7 +167,7 @@ class Link:
             self._report_came, self._reported_s = False, now_s
         elif now_s - self._reported_s > MAX_LOSS_WINDOW_S:
             # Receivers report nothing of a source that is silent (RFC 3550 section 6.4).
-            self._report_losses = _Losses()
+            self._report_losses = Losses()
         probe, log = self._probe, self._log
         if probe is not None and probe.end is not None and now_s - probe.ended_s > PROBE_DEADLINE_S:
             self._finish_probe(now_s)
@@ -320,7 +191,7 @@ class Link:
     def probe_began(self, sequence: int, now_s: float) -> None:
         """The packet with this transport-wide sequence number, not wrapped, will be the first of a probe."""
         self.probed = None
-        self._probe = _ProbeRun(sequence, now_s)
+        self._probe = ProbeRun(sequence, now_s)
 
     def probe_ended(self, sequence: int, now_s: float) -> None:
         """The packet with this sequence number will be the first behind the probe."""
@@ -335,7 +206,7 @@ class Link:
         self._queues.clear()
         self._full_since_s = None
         self._full = False
-        self._losses = _Losses()
+        self._losses = Losses()
 
     def _finish_probe(self, now_s: float) -> None:
         assert self._probe is not None

@@ -7,8 +7,9 @@ from unittest import mock
 from common.messages import Rendition
 from common.rtp import RtpError, parse_rtcp
 from fanout.egress import Egress, Extensions
-from fanout.link import MAX_PROBE_PACKETS, MAX_SAMPLES
+from fanout.losses import MAX_SAMPLES
 from fanout.outlet import Outlet
+from fanout.probe_run import MAX_PROBE_PACKETS
 from fanout.retransmission import BURST_OCTETS, LOOKUP_OCTETS, MAX_REMEMBERED
 from fanout.sdp.formats import Format
 from fanout.sdp.offer import MediaChoice
