@@ -43,12 +43,7 @@ class BandwidthProbe:
         self._credit += elapsed * self._octets_per_s
         while self._credit > 0 and self._left > 0:
             packet = next(self._packets)
-            try:
-                taken = self._retransmitter.repeat(packet)
-            except Exception:
-                self._on_end()
-                raise
-            if not taken:
+            if not self._retransmitter.repeat(packet):
                 self._left = 0
                 break
             size = len(packet.unit.payload(packet.position))
@@ -58,6 +53,10 @@ class BandwidthProbe:
             self._on_end()
             return None
         return now + PORTION_S
+
+    def failed(self) -> None:
+        """A probe that cannot be sent is over; the media goes on."""
+        self._on_end()
 
     def close(self) -> None:
         """Sends no more."""

@@ -20,6 +20,10 @@ class Paced(Protocol):
         """Sends what its rate allows; gives the loop time of its next portion, None when nothing is left."""
         ...
 
+    def failed(self) -> None:
+        """`pump` raised; it is not called again before the next `Pacer.add`."""
+        ...
+
 
 class Pacer:
     """Calls each backlog when its next portion is due; one timer for all of them.
@@ -87,6 +91,8 @@ class Pacer:
         except Exception:
             # One viewer's fault must not stop the others.
             log.exception("! a backlog could not be sent and is given up")
+            self._active.pop(paced, None)
+            paced.failed()
             return None
 
     def close(self) -> None:

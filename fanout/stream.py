@@ -142,7 +142,11 @@ class Stream:
         units = self.video.history.gop()
         # Viewers that are here already get all of it as the past that it is, not at its old pace.
         for receiver in tuple(self.video.receivers):
-            receiver.send_cached(units)
+            try:
+                receiver.send_cached(units)
+            except Exception:
+                log.exception("! camera %s: a viewer could not be given the cached pictures", self.camera)
+                receiver.failed()
         if self.has_picture:
             self._tell_of_picture()
 

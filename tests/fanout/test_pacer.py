@@ -12,6 +12,10 @@ class Backlog:
         self.order = order
         self.fails = fails
         self.done = asyncio.Event()
+        self.failures = 0
+
+    def failed(self) -> None:
+        self.failures += 1
 
     def pump(self, now: float) -> float | None:
         self.order.append(self.name)
@@ -69,7 +73,11 @@ async def test_one_that_fails_is_given_up_and_harms_nobody() -> None:
     pacer.add(good)
     async with asyncio.timeout(5):
         await good.done.wait()
-    assert order.count("bad") == 1
+    assert order.count("bad") == bad.failures == 1
+    async with asyncio.timeout(5):
+        pacer.add(bad)  # and may come back
+        while bad.failures < 2:
+            await asyncio.sleep(0)
     pacer.close()
 
 

@@ -227,6 +227,23 @@ async def test_a_viewer_that_fails_stops_no_other(
     assert sum("left out" in record.getMessage() for record in caplog.records) == 1
 
 
+async def test_a_viewer_that_cannot_be_given_the_join_stops_no_other(
+    camera: Camera, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Viewer):
+        def send_cached(self, units: Sequence[PacketizedUnit]) -> None:
+            if units:
+                raise OverflowError
+
+    stream = watch()
+    viewers = [Viewer(), Broken(), Viewer()]
+    for viewer in viewers:
+        stream.add(viewer)
+    await until(lambda: bool(viewers[0].cached and viewers[2].cached))
+    assert [viewer.failures for viewer in viewers] == [0, 1, 0]
+    assert sum("cached pictures" in record.getMessage() for record in caplog.records) == 1
+
+
 async def test_without_an_answer_live_begins_at_the_next_keyframe(camera: Camera, watch: Watch) -> None:
     camera.answers = False
     stream = watch()
