@@ -23,7 +23,8 @@ class Backlog:
 
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
-        self._units: deque[tuple[PacketizedUnit, int]] = deque()
+        self.units: deque[tuple[PacketizedUnit, int]] = deque()
+        "Owed, the oldest first, each with its timestamp; to be read only."
         self._octets = 0
         self._run = 0
         self._offset = 0
@@ -32,19 +33,19 @@ class Backlog:
         self._began_at: float | None = None
 
     def __len__(self) -> int:
-        return len(self._units)
+        return len(self.units)
 
     def add(self, unit: PacketizedUnit, timestamp: int) -> bool:
         """Takes a unit with the timestamp that it is to have; False when there is no room."""
         if self._octets + unit.octets > MAX_OCTETS:
             return False
-        self._units.append((unit, timestamp))
+        self.units.append((unit, timestamp))
         self._octets += unit.octets
         return True
 
     def clear(self) -> None:
         """Gives everything up."""
-        self._units.clear()
+        self.units.clear()
         self._octets = 0
         self._run = self._offset = 0
         self._began_at = None
@@ -59,8 +60,8 @@ class Backlog:
         """Sends what the rate allows by now; False when the way did not take it."""
         allowance = min(BURST_PACKETS, self._allowance + (now - self._pumped_at) * packets_per_s)
         self._pumped_at = now
-        while self._units:
-            unit, timestamp = self._units[0]
+        while self.units:
+            unit, timestamp = self.units[0]
             run = unit.runs[self._run]
             end = min(len(run), self._offset + int(allowance))
             if end == self._offset or (end < len(run) and end - self._offset < PORTION_PACKETS):
@@ -73,7 +74,7 @@ class Backlog:
             if not self._emit(unit, (part,), timestamp, unit_ends, number):
                 return False
             if unit_ends:
-                self._units.popleft()
+                self.units.popleft()
                 self._octets -= unit.octets
                 self._run = self._offset = 0
             elif run_ends:
@@ -82,7 +83,7 @@ class Backlog:
             else:
                 self._offset = end
         self._allowance = allowance
-        if not self._units:
+        if not self.units:
             self._began_at = None
         return True
 

@@ -83,10 +83,10 @@ class Delivery:
         frame_s: float,
     ) -> None:
         """Sends a unit: up to BURST_PACKETS at once, the rest at a rate, but before the next unit."""
-        self._unit, self._marker = unit, marker
         if unit.packets <= BURST_PACKETS:
-            self._send_portion(_Group(list(recipients), deque((unit.runs,))))
+            self._emit(unit, recipients, unit.runs, marker)
             return
+        self._unit, self._marker = unit, marker
         periods = max(1, int(SHARE_OF_FRAME * frame_s / PERIOD_S))
         least = math.ceil((unit.packets - BURST_PACKETS) / periods)
         portion = max(PORTION_PACKETS, least, int(packets_per_s * PERIOD_S))
@@ -138,8 +138,12 @@ class Delivery:
         if not recipients:
             group.rest.clear()
             return
+        self._emit(unit, recipients, runs, self._marker and not group.rest)
+
+    def _emit(
+        self, unit: PacketizedUnit, recipients: Sequence[tuple[Recipient, Lane]], runs: Runs, marker: bool
+    ) -> None:
         lanes = [lane for _, lane in recipients]
-        marker = self._marker and not group.rest
         refused = self._egress.send_many(lanes, runs, unit.timestamp, marker, unit.capture_ntp)
         for position in refused:
             recipients[position][0].refused()

@@ -132,7 +132,8 @@ class RtpSender:
         last = self._last_timestamp
         in_order = last is None or unit.timestamp > last
         slowly = self.max_bitrate is not None and unit.packets > BURST_PACKETS
-        if not in_order or self._backlog or slowly or not self._outlet.direct:
+        # Asked for every viewer of every unit: `if self._backlog` would call `__len__`.
+        if not in_order or self._backlog.units or slowly or not self._outlet.direct:
             self._deal(unit, unit.timestamp if last is None or in_order else last + 1)
             return None
         self._owed = unit
