@@ -21,8 +21,7 @@ Emit = Callable[[PacketizedUnit, Runs, int, bool, int], bool]
 class Backlog:
     """In order, the oldest first."""
 
-    def __init__(self, emit: Emit) -> None:
-        self._emit = emit
+    def __init__(self) -> None:
         self.units: deque[tuple[PacketizedUnit, int]] = deque()
         "Owed, the oldest first, each with its timestamp; to be read only."
         self._octets = 0
@@ -56,7 +55,7 @@ class Backlog:
             self._began_at = now
         return now - self._began_at > MAX_AGE_S
 
-    def pump(self, now: float, packets_per_s: float) -> bool:
+    def pump(self, now: float, packets_per_s: float, emit: Emit) -> bool:
         """Sends what the rate allows by now; False when the way did not take it."""
         allowance = min(BURST_PACKETS, self._allowance + (now - self._pumped_at) * packets_per_s)
         self._pumped_at = now
@@ -71,7 +70,7 @@ class Backlog:
             run_ends = end == len(run)
             unit_ends = run_ends and self._run == len(unit.runs) - 1
             number = unit.number + sum(map(len, unit.runs[: self._run])) + self._offset
-            if not self._emit(unit, (part,), timestamp, unit_ends, number):
+            if not emit(unit, (part,), timestamp, unit_ends, number):
                 return False
             if unit_ends:
                 self.units.popleft()

@@ -91,7 +91,7 @@ class RtpSender:
         self._last_timestamp: int | None = None
         self._last_capture_ns = 0
         self._awaiting_keyframe = True
-        self._backlog = Backlog(self._emit)
+        self._backlog = Backlog()
         self._packets_per_frame = 0
         self.sent = SentLog()
         self.keyframes_only = False
@@ -261,7 +261,7 @@ class RtpSender:
         if self._backlog and self._backlog.is_late(now):
             self._drop(len(self._backlog))
         rate = self._packets_per_s()
-        if not self._backlog.pump(now, rate):
+        if not self._backlog.pump(now, rate, self._emit):
             self._refuse(len(self._backlog))
         return self._backlog.due(now, rate) if self._backlog else None
 

@@ -48,7 +48,7 @@ def units_of(*sizes: int) -> list[PacketizedUnit]:
 
 
 def filled(way: Way, *sizes: int) -> Backlog:
-    backlog = Backlog(way.emit)
+    backlog = Backlog()
     for position, unit in enumerate(units_of(*sizes)):
         assert backlog.add(unit, 1000 + position)
     return backlog
@@ -57,13 +57,13 @@ def filled(way: Way, *sizes: int) -> Backlog:
 def test_a_burst_then_portions_at_the_rate() -> None:
     way = Way()
     backlog = filled(way, 100)
-    assert backlog.pump(50.0, 1000) and way.packets == BURST_PACKETS
-    assert backlog.pump(50.0, 1000) and way.packets == BURST_PACKETS
+    assert backlog.pump(50.0, 1000, way.emit) and way.packets == BURST_PACKETS
+    assert backlog.pump(50.0, 1000, way.emit) and way.packets == BURST_PACKETS
     due = backlog.due(50.0, 1000)
     assert due == pytest.approx(50.0 + PORTION_PACKETS / 1000)
-    assert backlog.pump(due, 1000) and way.packets == BURST_PACKETS + PORTION_PACKETS
+    assert backlog.pump(due, 1000, way.emit) and way.packets == BURST_PACKETS + PORTION_PACKETS
     # However long nobody came, no more than a burst at once.
-    assert backlog.pump(due + 60, 1000) and way.packets == 2 * BURST_PACKETS + PORTION_PACKETS
+    assert backlog.pump(due + 60, 1000, way.emit) and way.packets == 2 * BURST_PACKETS + PORTION_PACKETS
     assert way.ends == [] and len(backlog) == 1
 
 
@@ -80,13 +80,13 @@ def test_each_packet_once_in_order_and_never_faster(
     for elapsed_s, rate in pumps:
         now += elapsed_s
         allowed += elapsed_s * rate
-        assert backlog.pump(now, rate)
+        assert backlog.pump(now, rate, way.emit)
         assert way.packets <= allowed + 1
         if backlog:
             assert backlog.due(now, rate) > now
     while backlog:
         now += 1
-        assert backlog.pump(now, 100)
+        assert backlog.pump(now, 100, way.emit)
     numbers = [number + n for number, count in way.portions for n in range(count)]
     assert numbers == list(range(sum(sizes)))
     lasts = [sum(sizes[: n + 1]) - 1 for n in range(len(sizes))]
@@ -100,10 +100,10 @@ def test_a_whole_run_is_handed_on_as_it_is() -> None:
         handed.append(runs)
         return True
 
-    backlog = Backlog(emit)
+    backlog = Backlog()
     (unit,) = units_of(30)
     backlog.add(unit, 0)
-    backlog.pump(1.0, 1000)
+    backlog.pump(1.0, 1000, emit)
     assert [len(runs) for runs in handed] == [1, 1]
     assert all(given[0] is run for given, run in zip(handed, unit.runs, strict=True))
 
@@ -112,19 +112,19 @@ def test_a_way_that_is_full_is_told_of() -> None:
     way = Way()
     backlog = filled(way, 10, 10)
     way.full = True
-    assert not backlog.pump(1.0, 1000)
+    assert not backlog.pump(1.0, 1000, way.emit)
     backlog.clear()
-    assert not backlog and backlog.pump(2.0, 1000) and way.portions == []
+    assert not backlog and backlog.pump(2.0, 1000, way.emit) and way.portions == []
 
 
 def test_what_was_begun_is_given_up_whole() -> None:
     way = Way()
     backlog = filled(way, 100)
-    backlog.pump(1.0, 1000)
+    backlog.pump(1.0, 1000, way.emit)
     backlog.clear()
     (unit,) = units_of(5)
     backlog.add(unit, 0)
-    backlog.pump(2.0, 1000)
+    backlog.pump(2.0, 1000, way.emit)
     assert way.portions[-1] == (0, 5) and way.ends == [(0, 4)]
 
 
@@ -134,7 +134,7 @@ def test_it_holds_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
     backlog = filled(way, 20)  # of 4 octets each
     more = units_of(10)[0]
     assert not backlog.add(more, 0) and len(backlog) == 1
-    backlog.pump(1.0, 1000)
+    backlog.pump(1.0, 1000, way.emit)
     assert backlog.add(more, 0)
 
 
@@ -150,5 +150,5 @@ def test_it_is_late_once_something_was_left_for_too_long() -> None:
         for unit in units_of(10):
             backlog.add(unit, 0)
         assert not backlog.is_late(begins_s)
-        backlog.pump(begins_s, 1000)
+        backlog.pump(begins_s, 1000, way.emit)
         assert not backlog
