@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 JOIN_DEADLINE_S = 0.5
 SILENT_AFTER_S = 1.0
-# Clocks of two boxes may differ by something.
-STALE_NS = 5_000_000_000
+# A viewer takes a picture of 2 s ago for stale; what is older is not given twice.
+STALE_NS = 2_000_000_000
 
 
 class Stream:

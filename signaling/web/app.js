@@ -176,6 +176,10 @@ element("sound").addEventListener("click", () => {
 element("quality").addEventListener("change", ({ target }) => player.select(target.value));
 addEventListener("hashchange", followAddress);
 signaling.addEventListener("away", () => { iceServersKnown = false; });
+for (const hint of ["pointerover", "focusin"]) {
+  element("cameras").addEventListener(hint, () => player.prepare());
+}
+player.prepare();
 signaling.connect();
 watchCameras();
 

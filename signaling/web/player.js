@@ -1,32 +1,15 @@
 // One camera in one video element: a WebRTC session that is made anew whenever it dies.
 
 import { Backoff } from "./backoff.js";
+import { Offers } from "./offer.js";
 import { rates, received } from "./statistics.js";
 
 const POLL_MS = 1000;
 const DISCONNECTED_MS = 2000; // ICE often recovers from a short loss by itself
 const CONNECT_MS = 10_000;
-const STALLED_MS = 3000;
+const STALLED_MS = 5000; // by then the server has said so when it is the camera that is silent
 const FRAME_MS = 40; // until the camera's frame rate is known
 const KEYFRAME_MS = 10_000; // until the camera's GOP is known
-
-// Browsers have these header extensions but offer some only when asked: capture time and playout delay.
-const EXTENSIONS = /abs-capture-time|playout-delay|transport-wide-cc/;
-
-function askForExtensions(transceiver) {
-  const known = transceiver.getHeaderExtensionsToNegotiate?.();
-  if (!known) return;
-  const asked = known.map((extension) =>
-    EXTENSIONS.test(extension.uri) && extension.direction === "stopped"
-      ? { ...extension, direction: "recvonly" }
-      : extension,
-  );
-  try {
-    transceiver.setHeaderExtensionsToNegotiate(asked);
-  } catch {
-    // The ones that are offered anyway have to do.
-  }
-}
 
 /**
  * `show()` is called whenever something to be seen has changed. Public fields are for reading:
@@ -53,6 +36,7 @@ export class Player {
   #still;
   #show;
   #peer = null;
+  #offers = new Offers();
   #backoff = new Backoff();
   #retry = 0;
   #connectTimer = 0;
@@ -106,6 +90,11 @@ export class Player {
     this.#start();
   }
 
+  /** Somebody may soon want to see a camera. */
+  prepare() {
+    this.#offers.prepare(this.iceServers);
+  }
+
   /** Asks for another quality; the wish holds for this camera over all its sessions. */
   select(quality) {
     this.quality = quality;
@@ -116,10 +105,13 @@ export class Player {
   /** Takes in what the server says of the camera; a live one without new pictures means a stuck session. */
   cameraIs(state, fps, gopS) {
     const now = performance.now();
-    if (fps) this.#frameMs = 1000 / fps;
-    if (gopS) this.#keyframeMs = Math.max(gopS * 1000, KEYFRAME_MS);
-    if (state !== "live") this.#liveSince = null;
-    else this.#liveSince ??= now;
+    if (state !== "live") {
+      this.#liveSince = null; // and its frame rate is that of a camera that has stopped
+    } else {
+      this.#liveSince ??= now;
+      if (fps) this.#frameMs = 1000 / fps;
+      if (gopS) this.#keyframeMs = Math.max(gopS * 1000, KEYFRAME_MS);
+    }
     if (this.phase !== "playing" || this.#liveSince === null || document.hidden) return;
     const patience = Math.max(STALLED_MS, 4 * this.pictureMs);
     const since = Math.max(this.#liveSince, this.#waitsSince, this.lastFrameAt ?? 0);
@@ -129,16 +121,9 @@ export class Player {
   async #start() {
     const camera = this.camera;
     this.phase = "connecting";
-    const peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers: this.iceServers });
+    const offer = this.#offers.take(this.iceServers);
+    const { peer, candidates } = offer;
     this.#peer = peer;
-    for (const kind of ["video", "audio"]) {
-      const transceiver = peer.addTransceiver(kind, { direction: "recvonly" });
-      askForExtensions(transceiver);
-      const { receiver } = transceiver;
-      // Live view: no more buffering than the network's jitter asks for; both alike, to stay in step.
-      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-      if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
-    }
     const stream = new MediaStream();
     peer.ontrack = ({ track }) => {
       stream.addTrack(track);
@@ -150,12 +135,8 @@ export class Player {
     }, CONNECT_MS);
     this.#show();
     try {
-      await peer.setLocalDescription();
+      await offer.ready;
       if (peer !== this.#peer) return;
-      const candidates = [];
-      peer.onicecandidate = ({ candidate }) => {
-        if (candidate) candidates.push(candidate);
-      };
       const sdp = peer.localDescription.sdp;
       const answer = await this.#signaling.request({ type: "offer", camera, sdp });
       if (peer !== this.#peer) {

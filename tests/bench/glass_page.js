@@ -14,20 +14,14 @@
   const Peer = window.RTCPeerConnection;
   window.RTCPeerConnection = class extends Peer {
     constructor(...settings) {
-      mark("begun");
       super(...settings);
-      glass.peer = this;
       this.addEventListener("iceconnectionstatechange", () => mark(`ice ${this.iceConnectionState}`));
       this.addEventListener("connectionstatechange", () => mark(this.connectionState));
     }
 
-    async setLocalDescription(...description) {
-      await super.setLocalDescription(...description);
-      mark("offered");
-    }
-
     async setRemoteDescription(...description) {
       mark("answered");
+      glass.peer = this;
       await super.setRemoteDescription(...description);
       mark("answer taken");
     }
@@ -38,6 +32,11 @@
     constructor(...settings) {
       super(...settings);
       glass.socket = this;
+    }
+
+    send(message) {
+      if (message.includes('"type":"offer"')) mark("offered");
+      super.send(message);
     }
   };
 

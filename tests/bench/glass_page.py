@@ -40,7 +40,11 @@ _ASK = """(quality) => {
 }"""
 _FIRST_OF_WIDTH = """([width, since]) =>
     glass.frames.find((frame) => frame.now > since && frame.width === width)?.now"""
-_NOTES = "() => ({...glass, peer: null, socket: null, inbound: null, leave: null})"
+_NOTES = """() => {
+  // The page prepares its offer ahead of the wish; when the wish was, it tells.
+  glass.marks.begun ??= glass.marks.picture - window.cctv3.firstFrameMs;
+  return {...glass, peer: null, socket: null, inbound: null, leave: null};
+}"""
 
 
 class Frame(NamedTuple):
