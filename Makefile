@@ -12,7 +12,7 @@ run: .venv/installed
 	.venv/bin/python -m common.supervision $(if $(CONFIG),--config "$(CONFIG)")
 
 test: .venv/test-packages check
-	.venv/bin/pytest
+	.venv/bin/pytest -n 2 --dist worksteal
 
 check: .venv/installed-dev
 	.venv/bin/ruff check .

@@ -6,6 +6,10 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "run": ("common.supervision", "start everything in the foreground; ctrl-C stops it"),
+    "status": ("common.commands.status", "show cameras, workers and viewers of the running system"),
+    "reload": ("common.commands.reload", "read the configuration file now, and say what came of it"),
+    "drain": ("common.commands.drain", "move a worker's viewers to the others, without a gap"),
+    "user": ("common.commands.user", "who may log in: add, remove; hash of a password"),
     "probe": ("ingest.probe", "play one camera and say what it sends, and what to set in it"),
 }
 EXIT_USAGE = 2

@@ -1,21 +1,22 @@
-"""Configuration: YAML to frozen data, and the resolved form that the processes read.
+"""Configuration: YAML to frozen data.
 
-An operator's mistake raises ConfigError with file, line, key, value and what is allowed. The launcher
-checks the whole file once and hands each process only its part, so that only an ingest ever sees its
-camera's credentials, and only the fanout those of a TURN server.
+An operator's mistake raises ConfigError with file, line, key, value and what is allowed. The launcher and the
+keeper check the whole file; what the processes get of it is in resolved.py.
 """
 
 import ipaddress
-import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, get_args
+from typing import Any, Literal, get_args
 
-from common.errors import ConfigError, LocalError
+from common.access_config import SignalingConfig
+from common.access_section import parse_auth, parse_tls, parse_trusted_proxies
+from common.errors import ConfigError
 from common.urls import ALLOWED, parse_camera_url, redact
+from common.yaml_section import Section
 
 CAMERA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,47}")
 DEFAULT_MEDIA_PORT = 8189
@@ -37,9 +38,9 @@ _ICE_URL_ALLOWED = "stun:HOST[:PORT] or turn:HOST[:PORT][?transport=udp|tcp]"
 # aioice takes one of each (its Connection has one stun_server and one turn_server).
 _ICE_SERVERS_ALLOWED = "a list of at most one STUN and one TURN server, which is what the ICE library takes"
 _MAX_LOGIN = 508  # octets of a USERNAME (RFC 8489 section 14.3)
+_CAMERAS_ALLOWED = "cameras, each with a url, or {} for none yet"
+_LISTEN_ALLOWED = "ADDRESS:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080"
 _LOGIN_ALLOWED = f"text of 1 to {_MAX_LOGIN} octets, in quotes where it looks like a number"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,41 +102,21 @@ class Config:
     media_ice: IceForm = "lite"
     media_ice_servers: tuple[IceServer, ...] = ()
     workers: int = 1
+    access: SignalingConfig = field(default_factory=SignalingConfig)
 
     @property
     def http_on_loopback(self) -> bool:
         """True when only this machine reaches the pages."""
-        return self.http_host == "localhost" or _is_loopback(self.http_host)
+        return _on_loopback(self.http_host)
 
 
-def _is_loopback(host: str) -> bool:
+def _on_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class SystemConfig:
-    """What signaling and fanout are told: everything but the cameras' URLs."""
-
-    cameras: tuple[str, ...]
-    http_host: str
-    http_port: int
-    media_port: int
-    media_advertise: tuple[str, ...]
-    media_loopback: bool
-    "Offer loopback addresses too."
-    ice_urls: tuple[str, ...] = ()
-    "With full ICE, the STUN servers for browsers."
-
-
-@dataclass(frozen=True, slots=True)
-class FanoutConfig:
-    """What only the fanout is told."""
-
-    ice: IceForm
-    ice_servers: tuple[IceServer, ...]
 
 
 def default_workers() -> int:
@@ -155,118 +136,7 @@ def load(path: Path) -> Config:
         text = data.decode()
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: is not UTF-8 at byte {exc.start}") from exc
-    return parse(text, str(path))
-
-
-class _Section:
-    """A YAML mapping that hands out each key once and then refuses what is left over."""
-
-    def __init__(self, source: str, node: Any, path: str) -> None:
-        import yaml  # only the launcher reads YAML; the processes stay small
-
-        self._source = source
-        self._path = path
-        self._node = node
-        self._keys: dict[str, tuple[Any, Any]] = {}
-        if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null":
-            return
-        if not isinstance(node, yaml.MappingNode):
-            self.fail(node, path, f"is {_shown(node)}", "a mapping of keys to values")
-        for key_node, value_node in node.value:
-            key = key_node.value
-            if not isinstance(key, str):
-                self.fail(key_node, path, "has a key that is not plain text", "plain keys")
-            if key in self._keys:
-                self.fail(key_node, self._below(key), "is written twice", "each key once")
-            self._keys[key] = (key_node, value_node)
-
-    def _below(self, key: str) -> str:
-        return f"{self._path}.{key}" if self._path else key
-
-    def fail(self, node: Any, path: str, problem: str, allowed: str) -> NoReturn:
-        line = node.start_mark.line + 1
-        # A key may be anything: a URL with a password, lines of text.
-        where = "".join(character if character.isprintable() else "?" for character in redact(path)[:120])
-        raise ConfigError(f"{self._source}:{line}: {where or 'the file'} {problem}; allowed: {allowed}")
-
-    def names(self) -> list[tuple[str, Any]]:
-        """The keys that are left, each with its node for errors."""
-        return [(key, key_node) for key, (key_node, _) in self._keys.items()]
-
-    def section(self, key: str) -> "_Section | None":
-        if key not in self._keys:
-            return None
-        return _Section(self._source, self._keys.pop(key)[1], self._below(key))
-
-    def sections(self, key: str, allowed: str) -> "list[_Section]":
-        """The mappings of a list; nothing of what is no such list is shown, it may hold a password."""
-        import yaml
-
-        if key not in self._keys:
-            return []
-        _, node = self._keys.pop(key)
-        if not isinstance(node, yaml.SequenceNode):
-            self.fail(node, self._below(key), "is not a list", allowed)
-        found = []
-        for number, item in enumerate(node.value):
-            path = f"{self._below(key)}[{number}]"
-            if not isinstance(item, yaml.MappingNode):
-                self.fail(item, path, "is not a mapping of keys to values", allowed)
-            found.append(_Section(self._source, item, path))
-        return found
-
-    def refuse(self, problem: str, allowed: str) -> NoReturn:
-        """Raises ConfigError about the whole mapping."""
-        self.fail(self._node, self._path, problem, allowed)
-
-    def value(self, key: str, allowed: str, check: Callable[[Any], T], default: T) -> T:
-        if key not in self._keys:
-            return default
-        _, node = self._keys.pop(key)
-        try:
-            return check(_plain(node))
-        except ValueError as exc:
-            self.fail(node, self._below(key), str(exc) or f"is {_shown(node)}", allowed)
-
-    def required(self, key: str, allowed: str, check: Callable[[Any], T]) -> T:
-        if key not in self._keys:
-            self.fail(self._node, self._below(key), "is missing", allowed)
-        _, node = self._keys[key]
-        try:
-            return check(_plain(node))
-        except ValueError as exc:
-            self.fail(node, self._below(key), str(exc) or f"is {_shown(node)}", allowed)
-        finally:
-            del self._keys[key]
-
-    def end(self, *known: str) -> None:
-        for key, (key_node, _) in self._keys.items():
-            self.fail(key_node, self._below(key), "is not a known key", ", ".join(known))
-
-
-def _plain(node: Any) -> Any:
-    """A node as str, int, float, bool, None or list of those; raises ValueError for anything else."""
-    import yaml
-
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain_scalar(item) for item in node.value]
-    return _plain_scalar(node)
-
-
-def _plain_scalar(node: Any) -> Any:
-    import yaml
-
-    if not isinstance(node, yaml.ScalarNode):
-        raise ValueError
-    try:
-        return yaml.SafeLoader("").construct_object(node)
-    except yaml.YAMLError:
-        raise ValueError from None
-
-
-def _shown(node: Any) -> str:
-    value = node.value
-    return f"{redact(value)[:80]!r}" if isinstance(value, str) else f"a {node.id}"
+    return parse(text, str(path), path.absolute().parent)
 
 
 def _url(value: Any) -> str:
@@ -283,6 +153,10 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError
     return value
+
+
+def _empty(_value: Any) -> None:
+    raise ValueError("is empty")
 
 
 def _transport(value: Any) -> tuple[Transport, ...]:
@@ -375,7 +249,7 @@ def _login(value: Any) -> str:
     return value
 
 
-def _ice_server(section: _Section) -> IceServer:
+def _ice_server(section: Section) -> IceServer:
     server = section.required("url", _ICE_URL_ALLOWED, _ice_url)
     if server.kind == "turn":
         server = replace(
@@ -388,7 +262,7 @@ def _ice_server(section: _Section) -> IceServer:
     return server
 
 
-def _ice_servers(media: _Section, ice: IceForm) -> tuple[IceServer, ...]:
+def _ice_servers(media: Section, ice: IceForm) -> tuple[IceServer, ...]:
     servers: list[IceServer] = []
     for section in media.sections("ice_servers", _ICE_SERVERS_ALLOWED):
         if ice != "full":
@@ -400,7 +274,7 @@ def _ice_servers(media: _Section, ice: IceForm) -> tuple[IceServer, ...]:
     return tuple(servers)
 
 
-def _camera(name: str, section: _Section) -> CameraConfig:
+def _camera(name: str, section: Section) -> CameraConfig:
     camera = CameraConfig(
         name=name,
         url=section.required("url", ALLOWED, _url),
@@ -414,8 +288,8 @@ def _camera(name: str, section: _Section) -> CameraConfig:
     return camera
 
 
-def parse(text: str, source: str) -> Config:
-    """Checks YAML text; `source` names it in errors. Raises ConfigError."""
+def parse(text: str, source: str, folder: Path = Path()) -> Config:
+    """Checks YAML text; `source` names it in errors, paths in it start from `folder`. Raises ConfigError."""
     import yaml
 
     try:
@@ -429,8 +303,12 @@ def parse(text: str, source: str) -> Config:
         raise ConfigError(f"{source}:1: is nested too deeply to be read") from None
     if node is None:
         raise ConfigError(f"{source}:1: is empty; at least `cameras` is needed")
-    root = _Section(source, node, "")
+    root = Section(source, node, "")
     cameras = []
+    if not root.has("cameras"):
+        root.fail(node, "cameras", "is missing", _CAMERAS_ALLOWED)
+    if root.is_null("cameras"):
+        root.value("cameras", _CAMERAS_ALLOWED, _empty, None)
     listed = root.section("cameras")
     if listed is not None:
         for name, key_node in listed.names():
@@ -444,15 +322,20 @@ def parse(text: str, source: str) -> Config:
             section = listed.section(name)
             assert section is not None
             cameras.append(_camera(name, section))
-    if not cameras:
-        root.fail(node, "cameras", "is missing or empty", "at least one camera, each with a url")
+    auth = parse_auth(root, folder)
     http = root.section("http")
     host, port = "127.0.0.1", 8080
+    access = SignalingConfig(auth)
     if http is not None:
-        host, port = http.value(
-            "listen", "ADDRESS:PORT, e.g. 127.0.0.1:8080 or 0.0.0.0:8080", _listen, (host, port)
-        )
-        http.end("listen")
+        host, port = http.value("listen", _LISTEN_ALLOWED, _listen, (host, port))
+        if auth.mode == "unset" and not _on_loopback(host):
+            http.refuse(
+                f"listens on {host}, and nobody has to log in",
+                "users under `auth` (`cctv3 user hash` prints the hash of a password); "
+                "or listen on 127.0.0.1; or `auth: none`, and whoever reaches it sees the cameras",
+            )
+        access = SignalingConfig(auth, parse_tls(http, folder), parse_trusted_proxies(http))
+        http.end("listen", "tls", "trusted_proxies")
     media_port = DEFAULT_MEDIA_PORT
     advertise: tuple[str, ...] = ()
     ice: IceForm = "lite"
@@ -474,7 +357,7 @@ def parse(text: str, source: str) -> Config:
     if fanout is not None:
         workers = fanout.value("workers", f"1 to {MAX_WORKERS}", _integer(1, MAX_WORKERS), workers)
         fanout.end("workers")
-    root.end("cameras", "http", "media", "fanout")
+    root.end("cameras", "http", "auth", "media", "fanout")
     if media_port + workers - 1 > 65_535:
         raise ConfigError(
             f"{source}: media.port {media_port} plus {workers} workers passes 65535; "
@@ -489,64 +372,5 @@ def parse(text: str, source: str) -> Config:
         media_ice=ice,
         media_ice_servers=ice_servers,
         workers=workers,
+        access=access,
     )
-
-
-def _write_private(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file)
-    draft.replace(path)
-
-
-def store_resolved(config: Config, folder: Path) -> None:
-    """Writes each process's part, all mode 0600.
-
-    `system.json` for all; `fanout.json` with the login of a TURN server; `cameras/NAME.json` with the URL.
-    """
-    system = SystemConfig(
-        cameras=tuple(camera.name for camera in config.cameras),
-        http_host=config.http_host,
-        http_port=config.http_port,
-        media_port=config.media_port,
-        media_advertise=config.media_advertise,
-        media_loopback=config.http_on_loopback,
-        ice_urls=tuple(dict.fromkeys(server.stun_url for server in config.media_ice_servers)),
-    )
-    _write_private(folder / "system.json", asdict(system))
-    fanout = FanoutConfig(config.media_ice, config.media_ice_servers)
-    _write_private(folder / "fanout.json", asdict(fanout))
-    for camera in config.cameras:
-        _write_private(folder / "cameras" / f"{camera.name}.json", asdict(camera))
-
-
-def _read_resolved(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as exc:
-        raise LocalError(f"{path}: {exc}; start through `make run`, which writes it") from exc
-    assert isinstance(content, dict)
-    return content
-
-
-def load_system(folder: Path) -> SystemConfig:
-    """What `store_resolved` wrote for signaling and fanout; raises LocalError."""
-    content = _read_resolved(folder / "system.json")
-    for key in ("cameras", "media_advertise", "ice_urls"):
-        content[key] = tuple(content[key])
-    return SystemConfig(**content)
-
-
-def load_fanout(folder: Path) -> FanoutConfig:
-    """What `store_resolved` wrote for the fanout alone; raises LocalError."""
-    content = _read_resolved(folder / "fanout.json")
-    return FanoutConfig(content["ice"], tuple(IceServer(**server) for server in content["ice_servers"]))
-
-
-def load_camera(folder: Path, name: str) -> CameraConfig:
-    """What `store_resolved` wrote for one ingest; raises LocalError."""
-    content = _read_resolved(folder / "cameras" / f"{name}.json")
-    content["transport"] = tuple(content["transport"])
-    return CameraConfig(**content)

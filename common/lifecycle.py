@@ -1,6 +1,7 @@
 """A process's life: one asyncio main, ended by SIGTERM or SIGINT, its failures said in one line."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ from common.log import configure
 log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h: restarting does not help
 
 
@@ -23,6 +25,15 @@ def run_folder() -> Path:
     if not folder:
         raise LocalError("CCTV3_RUN is not set; start with `make run`, which sets it")
     return Path(folder)
+
+
+def _end_with_supervisord() -> None:
+    """Has the kernel send SIGTERM when supervisord is gone, however it went (prctl(2))."""
+    if os.environ.get("SUPERVISOR_ENABLED") != "1":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        raise SystemExit(EXIT_FAILED)  # it was gone before
 
 
 async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -39,6 +50,7 @@ async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
     """Runs `main` until it ends or a signal cancels it; gives the exit status."""
     configure(name)
+    _end_with_supervisord()
     try:
         asyncio.run(_until_signal(main))
     except ConfigError as exc:

@@ -7,7 +7,7 @@ carries a request id and is answered by its reply or by `Refused`.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 Rendition = Literal["main", "sub"]
 RENDITIONS: tuple[Rendition, ...] = ("main", "sub")
@@ -29,11 +29,32 @@ class IngestHello:
 
 
 @dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who watches: rides along with a session, so that a restarted signaling knows whose it is."""
+
+    name: str
+    kind: Literal["anonymous", "user", "token", "link"]
+    role: Literal["viewer", "operator", "admin"]
+    cameras: tuple[str, ...]
+    "Name patterns."
+    credential: str
+    "Names the login, token or link; never a secret."
+    expires_at: float | None
+    "UTC seconds since 1970."
+    address: str
+    "IP address that the session was asked for from."
+
+
+ANYBODY = Watcher("anonymous", "anonymous", "viewer", ("*",), "", None, "")
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEntry:
     """One viewer session as a worker knows it."""
 
     session: str
     camera: str
+    watcher: Watcher = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +201,12 @@ class WorkerReport:
     "Datagrams on the media port that were not WebRTC, not authentic, or from nobody known."
     history_octets: int
     "Memory held for joins and retransmissions, all cameras."
+    cameras: tuple[str, ...]
+    "Those it subscribes to: another viewer of one of them costs it least."
+    refused_sends: int
+    "Datagrams that the kernel did not take."
+    draining: bool
+    "It takes no more viewers (`DrainRequest`)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +231,7 @@ class OfferRequest:
     renditions: tuple[RenditionFormat, ...]
     "Those that the camera has, main first."
     sdp: str
+    watcher: Watcher = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +279,18 @@ class Done:
     TYPE: ClassVar[str] = "done"
 
 
-RefusalKind = Literal["bad-offer", "not-acceptable", "unknown-session", "overloaded", "internal"]
+RefusalKind = Literal[
+    "bad-offer",
+    "not-acceptable",
+    "unknown-session",
+    "overloaded",
+    "internal",
+    "bad-settings",
+    "unknown",
+    "exists",
+    "changed-meanwhile",
+    "read-only",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +366,92 @@ class SessionsReport:
     sessions: tuple[SessionReport, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsState:
+    """The keeper introduces itself and says what is in force: at its start, when asked, at each change."""
+
+    TYPE: ClassVar[str] = "settings-state"
+    epoch: int
+    "Of the keeper's process."
+    revision: int
+    "Counts the changes in this run of the keeper; `signaling.json` and `system.json` hold this one."
+    cameras: tuple[str, ...]
+    "In the order of the file."
+    writable: bool
+    "There is a file that edits can be written to."
+    error: str | None
+    "Why the file as it is now is not in force; None when it is."
+    restart_needed: tuple[str, ...]
+    "Keys that differ from what runs and take effect at the next start."
+
+
+SettingsKind = Literal["camera", "user"]
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRequest:
+    """Signaling asks the keeper for entries of the file; answered by `Settings`."""
+
+    TYPE: ClassVar[str] = "settings"
+    kind: SettingsKind
+    name: str | None
+    "None: all of them."
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsEntry:
+    """One camera or user as the file has it, without credentials."""
+
+    name: str
+    etag: str
+    "Changes with the entry, also with what is not shown of it."
+    content: str
+    "A JSON object; user names and passwords in URLs are left out, a password hash is not shown."
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Reply to `SettingsRequest`, and to an edit: what is in the file now."""
+
+    TYPE: ClassVar[str] = "settings-entries"
+    entries: tuple[SettingsEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EditRequest:
+    """Signaling asks the keeper to change the file; answered by `Settings` or `Refused`.
+
+    Refused with `changed-meanwhile` when `etag` does not match, `exists` when `etag` is `new` and the entry
+    is there, `unknown` for the removal of what is not there, `bad-settings` with key, value and what is
+    allowed, `read-only` when there is no file that can be written.
+    """
+
+    TYPE: ClassVar[str] = "edit-settings"
+    kind: SettingsKind
+    name: str
+    content: str | None
+    "A JSON object as in the file; None removes the entry."
+    etag: str | None
+    "The entry must be this one; `new`: must not exist; None: whatever it is."
+    by: str
+    "Who wants it, for the log."
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRequest:
+    """Asks the keeper to read the file again now; answered by `SettingsState`."""
+
+    TYPE: ClassVar[str] = "reload-settings"
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequest:
+    """A worker is told that it gets no viewers any more (or does again); answered by `Done`."""
+
+    TYPE: ClassVar[str] = "drain"
+    draining: bool
+
+
 Message = (
     IngestHello
     | FanoutHello
@@ -345,4 +470,10 @@ Message = (
     | Done
     | Refused
     | SessionEnded
+    | SettingsState
+    | SettingsRequest
+    | Settings
+    | EditRequest
+    | ReloadRequest
+    | DrainRequest
 )

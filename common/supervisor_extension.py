@@ -51,8 +51,25 @@ def _remove_sockets() -> None:
         path.unlink(missing_ok=True)
 
 
+def _hang_up_is_for_the_keeper(supervisord: Any) -> None:
+    """SIGHUP would make supervisord start everything anew; here it means: read the configuration."""
+    set_signals = supervisord.options.setsignals
+
+    def pass_on(_number: int, _frame: object) -> None:
+        pid = supervisord.process_groups["keeper"].processes["keeper"].pid
+        if pid:
+            os.kill(pid, signal.SIGHUP)
+
+    def set_ours_too() -> None:
+        set_signals()
+        signal.signal(signal.SIGHUP, pass_on)
+
+    supervisord.options.setsignals = set_ours_too
+
+
 def install(supervisord: Any) -> _NoCalls:
     """Called by supervisord when it opens its sockets."""
+    _hang_up_is_for_the_keeper(supervisord)
     signals = _Signals()
     supervisord.options.get_socket_map()[signals.fileno()] = signals
     atexit.register(_remove_sockets)

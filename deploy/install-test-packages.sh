@@ -16,7 +16,7 @@ packages="
     gstreamer1.0-plugins-bad gstreamer1.0-libav glib-networking
     vlc-bin vlc-plugin-base
     iproute2
-    coturn
+    coturn nginx openssl
 "
 
 if ! command -v dpkg-query >/dev/null; then

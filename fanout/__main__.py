@@ -4,7 +4,7 @@ import argparse
 import gc
 import sys
 
-from common import config, lifecycle
+from common import lifecycle, resolved
 from fanout.service import Worker
 
 
@@ -22,7 +22,7 @@ def main() -> int:
 
     async def serve() -> None:
         folder = lifecycle.run_folder()
-        await Worker(number, config.load_system(folder), config.load_fanout(folder), folder).run()
+        await Worker(number, resolved.load_system(folder), resolved.load_fanout(folder), folder).run()
 
     return lifecycle.run(f"fanout-{number}", serve)
 

@@ -9,13 +9,13 @@ from collections import Counter
 from pathlib import Path
 
 from common import bus
-from common.config import FanoutConfig, SystemConfig
 from common.errors import CctvError
 from common.messages import (
     Answer,
     CandidateRequest,
     CloseRequest,
     Done,
+    DrainRequest,
     FanoutHello,
     Message,
     OfferRequest,
@@ -28,6 +28,7 @@ from common.messages import (
     SessionsRequest,
     WorkerReport,
 )
+from common.resolved import FanoutConfig, SystemConfig
 from fanout import egress
 from fanout.dtls import Certificate
 from fanout.ice.addresses import candidate_addresses
@@ -61,6 +62,7 @@ class Worker:
         self._viewers: dict[str, Viewer] = {}
         self._gone = Counter[str]()
         self._rejected_said = 0
+        self._draining = False
         self._agent: IceAgent
         if own.ice == "full":
             self._agent = FullAgent(own.ice_servers, candidate_addresses(config))
@@ -93,7 +95,7 @@ class Worker:
             epoch=self._epoch,
             pid=os.getpid(),
             sessions=tuple(
-                SessionEntry(session=viewer.session, camera=viewer.camera)
+                SessionEntry(viewer.session, viewer.camera, viewer.watcher)
                 for viewer in self._viewers.values()
             ),
         )
@@ -138,6 +140,9 @@ class Worker:
                     switches=self._total("switches"),
                     rejected=self._rejected,
                     history_octets=self._pool.octets,
+                    cameras=self._pool.cameras,
+                    refused_sends=self._egress.refused,
+                    draining=self._draining,
                 )
             )
 
@@ -170,6 +175,9 @@ class Worker:
         match message:
             case OfferRequest():
                 return await self._offer(message)
+            case DrainRequest(draining):
+                self._draining = draining
+                return Done()
             case SessionsRequest():
                 return SessionsReport(tuple(viewer.report() for viewer in self._viewers.values()))
             case CandidateRequest(session) | SelectRequest(session) | CloseRequest(session):

@@ -29,6 +29,11 @@ class StreamPool:
         """Memory held for joins and retransmissions."""
         return sum(stream.octets for stream in self._streams.values())
 
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Those of the streams, each once."""
+        return tuple(dict.fromkeys(camera for camera, _ in self._streams))
+
     def bitrate(self, camera: str, rendition: Rendition) -> int | None:
         """Bits per second of a stream's video; None while it is not known."""
         stream = self._streams.get((camera, rendition))

@@ -65,8 +65,10 @@ class Viewer:
     def __init__(self, request: OfferRequest, offer: Offer, room: Room) -> None:
         self.session = request.session
         self.camera = request.camera
+        self.watcher = request.watcher
         # Whoever knows the whole id may end the session, so logs have its beginning only.
         self._label = f"{request.session[:6]}…"
+        self._about = {"session": self._label, "camera": self.camera}
         self.state = State.CHECKING
         self.video_ssrc, self.rtx_ssrc, self.audio_ssrc = self._ssrcs = _distinct_ssrcs()
         self._endpoint = request.media_endpoint
@@ -122,7 +124,7 @@ class Viewer:
             allowed = ", ".join(sorted(move.value for move in _MOVES[self.state])) or "nothing"
             raise AssertionError(f"viewer goes from {self.state.value} to {allowed}, not to {state.value}")
         self.state = state
-        log.info("= session %s camera %s: %s", self._label, self.camera, state.value)
+        log.info("= session %s camera %s: %s", self._label, self.camera, state.value, extra=self._about)
 
     async def _connect(self) -> None:
         try:
@@ -135,7 +137,7 @@ class Viewer:
             self._end(str(exc))
             return
         except Exception:
-            log.exception("! session %s: setting up failed", self._label)
+            log.exception("! session %s: setting up failed", self._label, extra=self._about)
             self._end("the worker failed to set the session up; its log says why")
             return
         if self.state is State.CLOSED:  # wait_for of Python 3.11 may swallow the cancellation
@@ -143,7 +145,7 @@ class Viewer:
         try:
             self._begin_viewing(master)
         except Exception:
-            log.exception("! session %s: setting up failed", self._label)
+            log.exception("! session %s: setting up failed", self._label, extra=self._about)
             self._end("the worker failed to set the session up; its log says why")
 
     def _begin_viewing(self, master: MasterKey) -> None:
@@ -181,7 +183,7 @@ class Viewer:
             self._set_state(State.CONNECTING)
         else:
             self._outlet.aim(path)
-        log.debug("= session %s: %s", self._label, path)
+        log.debug("= session %s: %s", self._label, path, extra=self._about)
 
     def on_record(self, record: bytes) -> None:
         """Takes DTLS records."""
@@ -195,7 +197,7 @@ class Viewer:
             packets = parse_rtcp(self._dtls.unprotect_rtcp(data))
         except PeerError as exc:
             self.rejected += 1
-            log.debug("! session %s: %s", self._label, exc)
+            log.debug("! session %s: %s", self._label, exc, extra=self._about)
             return
         if self._viewing is not None:
             self._viewing.on_rtcp(packets, self._loop.time())
@@ -272,7 +274,7 @@ class Viewer:
             return
         self._release()
         self._stopping = self._loop.create_task(self._stop())
-        log.info("= session %s ended: %s", self._label, reason)
+        log.info("= session %s ended: %s", self._label, reason, extra=self._about)
         self._room.on_closed(self, reason)
 
     async def close(self) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from common import bus, wire
 from common.clock import Clock, SystemClock
-from common.config import CameraConfig, load_camera
+from common.config import CameraConfig
 from common.lifecycle import run_folder
 from common.messages import RENDITIONS, CameraEvent, CameraReport, IngestHello
+from common.resolved import load_camera
 from common.urls import parse_camera_url
 from ingest.playback import Timing
 from ingest.rendition import Bus, RenditionStream

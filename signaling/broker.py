@@ -1,14 +1,15 @@
-"""What viewers can ask of the workers, over WHEP and WebSocket alike: to open, trickle, select, close."""
+"""What viewers can ask of the workers, over WHEP and WebSocket alike: to open, trickle, select, close.
+
+Whoever opened a session rides along with it, and is looked at again on each tick and whenever rights change:
+a session that he may not have any more is ended.
+"""
 
 import asyncio
 import logging
 import secrets
-from collections import Counter
-from collections.abc import Coroutine, Sequence
-from http import HTTPStatus
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from common.bus import REQUEST_DEADLINE_S, BusTimeout, ControlServer, PeerUnreachable
+from common.bus import REQUEST_DEADLINE_S, BusTimeout, ControlServer
 from common.clock import Clock
 from common.messages import (
     Answer,
@@ -17,6 +18,8 @@ from common.messages import (
     CandidateRequest,
     CloseRequest,
     Done,
+    DrainRequest,
+    EditRequest,
     FanoutHello,
     HelloWanted,
     IngestHello,
@@ -28,24 +31,41 @@ from common.messages import (
     SessionChanged,
     SessionEnded,
     SessionReport,
-    SessionsReport,
-    SessionsRequest,
+    SettingsEntry,
+    SettingsKind,
+    SettingsState,
+    Watcher,
     WorkerReport,
 )
-from signaling import fragment, routing
-from signaling.events import EventLog
-from signaling.problems import RETRY_SOON_S, RETRY_WHEN_FULL_S, Problem, from_refusal
-from signaling.sessions import Owner, Session, SessionTable
-from signaling.workers import HelloNeeded, Registry, SessionsStated
+from signaling import fragment, keeper_link, routing
+from signaling.access.authority import Authority
+from signaling.access.principal import Principal
+from signaling.counters import Counters
+from signaling.drains import Drains
+from signaling.events import Event, EventLog, Level
+from signaling.keeper_link import KeeperLink
+from signaling.placement import Placement, unexpected
+from signaling.problems import RETRY_SOON_S, Problem, from_refusal
+from signaling.process_watch import ProcessWatch
+from signaling.session_log import SessionLog
+from signaling.session_requests import SessionRequests
+from signaling.sessions import SHOWN_OF_ID, Owner, Session, SessionTable, may_handle
+from signaling.settings_news import REMOVED, SettingsNews
+from signaling.worker_calls import WorkerCalls
+from signaling.workers import CameraStatus, HelloNeeded, Registry, SessionsStated
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 LATE_TICK_S = 0.5
-OFFER_ATTEMPTS = 2
 # A DEALER reconnects within 0.5 s, a heartbeat follows within 1 s, then a hello is asked for and given.
 SETTLING_S = 3.0
 "After its start signaling does not know yet which sessions the workers serve."
+
+WITHDRAWN = "access was withdrawn"
+KICKED = "kicked by an operator"
+DRAINED = "the media worker is being emptied"
+DIED = "the media worker died"
 
 
 class Broker:
@@ -59,25 +79,42 @@ class Broker:
         cameras: Sequence[str],
         endpoint: str,
         clock: Clock,
+        authority: Authority,
         deadline_s: float = REQUEST_DEADLINE_S,
     ) -> None:
         self._clock = clock
-        self._deadline_s = deadline_s
+        self._authority = authority
         self._started_s = clock.monotonic_s()
         self.registry = Registry(cameras, clock)
-        self.sessions = SessionTable()
         self.events = EventLog(clock)
-        self._offers: Counter[str] = Counter()
+        self.counters = Counters()
+        self._log = SessionLog(authority, self.events, self.counters, clock)
+        self.sessions = SessionTable(self._log.ended)
+        self.settings: SettingsState | None = None
+        "What the keeper said last; None while it is not heard."
+        self.on_settings: Callable[[SettingsState], None] | None = None
+        "Called when the keeper says what is in force, before the cameras are changed."
+        self.on_look: list[Callable[[], None]] = []
+        "Called on each tick, and when rights have changed."
         self._early: dict[str, list[tuple[str, SessionChanged | SessionEnded]]] = {}
         "What workers say of sessions whose answer has not been passed on yet."
-        self._tasks: set[asyncio.Task[None]] = set()
         self._control = ControlServer(endpoint, self._heard)
+        self._calls = WorkerCalls(self._control, deadline_s)
+        self._requests = SessionRequests(self._calls, self.sessions)
+        self._placement = Placement(
+            self.registry, self.sessions, self._calls, clock, self._requests.close_soon
+        )
+        self._drains = Drains(self.registry, self.sessions, self.events, self._placement.has_room_without)
+        self._keeper = KeeperLink(self._control, clock)
+        self._news = SettingsNews(self.registry, self.events)
+        self._processes = ProcessWatch(self._process_ended)
+        authority.on_changed(self.look)
 
     async def close(self) -> None:
         """Leaves the bus; the workers go on serving."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._requests.stop()
+        self._processes.close()
+        self._keeper.close()
         self._control.close()
 
     async def run(self) -> None:
@@ -89,35 +126,91 @@ class Broker:
             if late_s > LATE_TICK_S:
                 log.warning("! signaling stood still for %.1f s", late_s)
                 self.registry.forgive(late_s)
+                self._keeper.forgive(late_s)
             self.tick()
 
+    @property
+    def settled(self) -> bool:
+        """The workers have had the time to say which sessions they serve."""
+        return self._clock.monotonic_s() - self._started_s >= SETTLING_S
+
     def tick(self) -> None:
-        """Ends what has been silent or unowned for too long."""
+        """Ends what is silent, unowned or on a draining worker for too long, and what is not allowed."""
+        now_s = self._clock.monotonic_s()
         for worker in self.registry.expire():
-            self.sessions.end_of_worker(worker, "the media worker died")
-        for session in self.sessions.orphans(self._clock.monotonic_s()):
-            log.info("= session %.6s… of %s: its viewer did not come back", session.id, session.camera)
-            self.sessions.end(session.id, "the viewer's socket was lost")
-            self._spawn(self._close_at_worker(session.worker, session.id))
+            self._worker_died(worker, "it was not heard any more")
+        for session in self.sessions.orphans(now_s):
+            self._close(session, "the viewer's socket was lost")
+        for session in self._drains.look(now_s):
+            self._close(session, DRAINED)
+        if not self._keeper.lives(known=self.settings is not None) and self.settings is not None:
+            log.warning("! the keeper of the configuration is silent")
+            self.settings = None
+        self.look()
+
+    def look(self) -> None:
+        """Ends the sessions of cameras that are gone, and those that their viewers may not have any more."""
+        principals: dict[Watcher, Principal | None] = {}
+        for session in self.sessions.all():
+            watcher = session.watcher
+            if watcher not in principals:
+                principals[watcher] = self._authority.renew(watcher)
+            principal = principals[watcher]
+            if not self.registry.has_camera(session.camera):
+                self._close(session, REMOVED, final=True)
+            elif principal is None or not principal.may_see(session.camera):
+                self._close(session, WITHDRAWN, final=True)
+        for look in tuple(self.on_look):
+            look()
+
+    def principal_may(self, session: Session) -> bool:
+        """True while whoever opened a session may have it."""
+        principal = self._authority.renew(session.watcher)
+        return principal is not None and principal.may_see(session.camera)
 
     def _heard(self, identity: str, message: Message) -> None:
         match message:
             case SessionChanged() | SessionEnded():
                 self._heard_of_session(identity, message)
             case IngestHello() | FanoutHello() | CameraReport() | WorkerReport():
-                match self.registry.heard(identity, message):
+                wait = self._processes.wait(identity) if isinstance(message, WorkerReport) else 0.0
+                match self.registry.heard(identity, message, wait):
                     case HelloNeeded():
                         self._control.notify(identity, HelloWanted())
-                    case SessionsStated(sessions, restarted):
-                        reason = (
-                            "the media worker was restarted" if restarted else "the media worker forgot it"
-                        )
-                        self.sessions.restate(identity, sessions, reason)
-            case CameraEvent():
-                if self.registry.has_camera(message.camera):
-                    self.events.add(message)
+                    case SessionsStated() as stated:
+                        self._worker_is_up(identity, stated)
+            case CameraEvent(camera, rendition, at_ns, state, reason):
+                if self.registry.has_camera(camera):
+                    text = f"{rendition} stream: {state}" + (f", {reason}" if reason else "")
+                    level: Level = "info" if state in ("idle", "connecting", "live") else "warning"
+                    self.events.add(
+                        Event(0, at_ns / 1e9, "camera", camera, None, state, text, None, level, rendition)
+                    )
+            case SettingsState() if identity == keeper_link.IDENTITY:
+                self._heard_settings(message)
             case _:
                 log.warning("! control: %s sent %s, which no peer sends", identity, message.TYPE)
+
+    def _worker_is_up(self, identity: str, stated: SessionsStated) -> None:
+        worker = self.registry.worker(identity)
+        if worker is not None:
+            self._processes.watch(identity, worker.pid)
+        if stated.restarted:
+            self._calls.died(identity)
+        if stated.new:
+            self.events.tell("worker", "up", f"{identity} is up", worker=identity)
+        reason = "the media worker was restarted" if stated.restarted else "the media worker forgot it"
+        self.sessions.restate(identity, stated.sessions, reason)
+
+    def _process_ended(self, identity: str, pid: int) -> None:
+        if self.registry.gone(identity, pid):
+            self._worker_died(identity, "its process ended")
+
+    def _worker_died(self, worker: str, how: str) -> None:
+        self.events.tell("worker", "died", f"{worker}: {how}", worker=worker, level="error")
+        self._processes.forget(worker)
+        self._calls.died(worker)
+        self.sessions.end_of_worker(worker, DIED)
 
     def _heard_of_session(self, worker: str, message: SessionChanged | SessionEnded) -> None:
         if message.session in self._early:
@@ -128,56 +221,93 @@ class Broker:
             return
         match message:
             case SessionChanged(_, showing, reason):
-                log.info("= session %.6s… of %s is given %s: %s", session.id, session.camera, showing, reason)
+                log.info(
+                    "= session %s of %s is given %s: %s",
+                    session.label,
+                    session.camera,
+                    showing,
+                    reason,
+                    extra=session.about,
+                )
                 self.sessions.changed(message)
             case SessionEnded(_, reason):
-                log.info("= session %.6s… of %s ended: %s", session.id, session.camera, reason)
                 self.sessions.end(session.id, reason)
 
-    def _loads(self) -> list[routing.Load]:
-        loads = []
-        # The table is ahead of the workers' last reports by the viewers of the last second.
-        known = self.sessions.count_by_worker() + self._offers
-        for worker in self.registry.workers():
-            report = worker.report
-            loads.append(
-                routing.Load(
-                    worker.identity,
-                    cpu=report.cpu if report else 0.0,
-                    viewers=max(known[worker.identity], report.viewers if report else 0),
-                )
-            )
-        return loads
+    def _heard_settings(self, state: SettingsState) -> None:
+        self._keeper.heard()
+        self.settings = state
+        if self.on_settings is not None:
+            try:
+                self.on_settings(state)
+            except Exception:
+                log.exception("! the new settings could not be taken over")
+        self._news.heard(state)
+        self.look()
 
-    async def open(self, camera: str, sdp: str, owner: Owner | None = None) -> tuple[Session, Answer]:
-        """A new session for `camera` on the least-loaded worker; raises Problem."""
-        request = self._offer_request(camera, sdp)
-        self._early[request.session] = []
+    def visible(self, principal: Principal) -> list[CameraStatus]:
+        """The cameras that somebody may see, in the order of the configuration."""
+        return [self.registry.status(name) for name in self.registry.cameras if principal.may_see(name)]
+
+    def headrooms(self) -> dict[str, float]:
+        """By live worker the share of a core that is free for more viewers, as measured; may be negative."""
+        return routing.headrooms(self._loads())
+
+    def _loads(self) -> list[routing.Load]:
+        return self._placement.loads()
+
+    async def open(
+        self,
+        camera: str,
+        sdp: str,
+        owner: Owner | None,
+        watcher: Watcher,
+        replaces: str | None = None,
+    ) -> tuple[Session, Answer]:
+        """A new session for `camera` on the worker with the most headroom; raises Problem.
+
+        `replaces` names the session that the viewer will leave for it.
+        """
         try:
-            worker, answer = await self._place(request)
-        except BaseException:
-            del self._early[request.session]
+            request = self._offer_request(camera, sdp, watcher)
+            worker, answer = await self._put(request)
+        except Problem as problem:
+            self.counters.offer_refused(problem)
             raise
         session = Session(
             id=request.session,
             camera=camera,
             worker=worker,
+            watcher=watcher,
+            opened_s=self._clock.monotonic_s(),
             entity_tag=answer.ice_ufrag,
             viewer_ufrag=fragment.ice_ufrag(sdp),
         )
         self.sessions.add(session, owner)
-        log.info("= session %.6s… of %s on %s", session.id, camera, worker)
+        left = self.sessions.get(replaces) if replaces is not None else None
+        own = left is not None and (left.camera, left.watcher.name) == (camera, watcher.name)
+        self._log.opened(session, left if own else None)
         # What the worker says meanwhile is told later, when the caller has passed the answer on.
         asyncio.get_running_loop().call_soon(self._opened, session.id)
         return session, answer
+
+    async def _put(self, request: OfferRequest) -> tuple[str, Answer]:
+        self._early[request.session] = []
+        try:
+            return await self._placement.place(request)
+        except BaseException:
+            del self._early[request.session]
+            raise
 
     def _opened(self, session: str) -> None:
         for worker, message in self._early.pop(session):
             self._heard_of_session(worker, message)
 
-    def _offer_request(self, camera: str, sdp: str) -> OfferRequest:
+    def _offer_request(self, camera: str, sdp: str, watcher: Watcher) -> OfferRequest:
         fragment.check_offer(sdp)
-        if not self.registry.has_camera(camera):
+        principal = self._authority.renew(watcher)
+        if principal is None:
+            raise Problem(401, "the login is over; log in again")
+        if not self.registry.has_camera(camera) or not principal.may_see(camera):
             raise Problem(404, f"there is no camera {camera[:60]!r}; GET api/v1/cameras lists them")
         ingest = self.registry.ingest(camera)
         if ingest is None:
@@ -188,65 +318,27 @@ class Broker:
             media_endpoint=ingest.media_endpoint,
             renditions=self.registry.status(camera).formats,
             sdp=sdp,
+            watcher=watcher,
         )
 
-    async def _place(self, request: OfferRequest) -> tuple[str, Answer]:
-        """The worker that takes the viewer, and its answer; raises Problem when none does."""
-        failed: dict[str, Problem] = {}
-        while len(failed) < OFFER_ATTEMPTS:
-            worker = routing.choose(self._loads(), without=failed)
-            if worker is None:
-                break
-            match await self._offer(worker, request):
-                case Answer() as answer:
-                    return worker, answer
-                case problem:
-                    failed[worker] = problem
-        if failed:
-            raise list(failed.values())[-1]
-        if self.registry.workers():
-            raise Problem(503, "every media worker is at its limit", RETRY_WHEN_FULL_S)
-        raise Problem(503, "no media worker is up; they are started again", RETRY_SOON_S)
+    def find(self, session: str, principal: Principal) -> Session:
+        """The session of that id; raises Problem 404 where there is none that `principal` may handle.
 
-    async def _offer(self, worker: str, request: OfferRequest) -> Answer | Problem:
-        """One worker's answer, or why another one should be tried; raises Problem when none should."""
-        self._offers[worker] += 1
-        try:
-            reply = await self._control.request(worker, request, self._deadline_s)
-        except PeerUnreachable as exc:
-            log.warning("! offer for %s: %s", request.camera, exc)
-            return Problem(503, "the media worker went away", RETRY_SOON_S)
-        except BusTimeout as exc:
-            # What one worker chokes on is not given to the next.
-            log.warning("! offer for %s: %s", request.camera, exc)
-            self._spawn(self._close_at_worker(worker, request.session))
-            raise Problem(504, "the media worker did not answer in time", RETRY_SOON_S) from None
-        except asyncio.CancelledError:
-            # The viewer hung up while the worker was at it.
-            self._spawn(self._close_at_worker(worker, request.session))
-            raise
-        finally:
-            self._offers[worker] -= 1
-        match reply:
-            case Answer():
-                return reply
-            case Refused(kind="overloaded"):
-                return from_refusal(reply)
-            case Refused():
-                raise from_refusal(reply)
-            case _:
-                raise _unexpected(worker, reply)
-
-    def find(self, session: str) -> Session:
-        """The session of that id; raises Problem 404, or 503 while the workers have not all said theirs."""
+        503 while the workers have not all said theirs.
+        """
         found = self.sessions.get(session)
-        if found is not None:
+        if found is not None and may_handle(principal, found):
             return found
-        if self._clock.monotonic_s() - self._started_s < SETTLING_S:
+        if found is None and not self.settled:
             raise Problem(
                 503, "signaling has just been started and is still learning the sessions", RETRY_SOON_S
             )
         raise Problem(404, "there is no such session; it may have ended")
+
+    def attach(self, session: Session, owner: Owner) -> None:
+        """From now on this socket hears of the session."""
+        self.sessions.attach(session.id, owner)
+        self._drains.attached(session.id)
 
     async def trickle(self, session: Session, sdp_fragment: str) -> None:
         """Hands candidates of the viewer to its worker; raises Problem."""
@@ -254,65 +346,80 @@ class Broker:
         ufrag = fragment.ice_ufrag(sdp_fragment)
         if None not in (ufrag, session.viewer_ufrag) and ufrag != session.viewer_ufrag:
             raise Problem(422, "ICE restarts are not supported; make a new session")
-        await self._ask(session, CandidateRequest(session.id, sdp_fragment))
+        await self._requests.ask(session, CandidateRequest(session.id, sdp_fragment))
 
     async def select(self, session: Session, quality: Quality) -> None:
         """Tells the worker what the viewer wants to be given; raises Problem."""
-        await self._ask(session, SelectRequest(session.id, quality))
+        await self._requests.ask(session, SelectRequest(session.id, quality))
 
     async def end(self, session: Session) -> None:
         """Ends a session at the viewer's wish; raises Problem when its worker does not answer."""
         self.sessions.end(session.id, "closed by the viewer")
-        await self._ask(session, CloseRequest(session.id))
+        await self._requests.ask(session, CloseRequest(session.id))
+
+    async def kick(self, prefix: str, by: Principal) -> Session:
+        """Ends the session whose id begins so; raises Problem 404, or 409 when there are several.
+
+        Only those of cameras that `by` may see are there for them.
+        """
+        prefix = prefix.removesuffix("…")
+        if len(prefix) < SHOWN_OF_ID:
+            raise Problem(404, f"a session is named by at least {SHOWN_OF_ID} characters of its id")
+        visible = (session for session in self.sessions.all() if by.may_see(session.camera))
+        found = [session for session in visible if session.id.startswith(prefix)]
+        if not found:
+            raise Problem(404, "there is no such session; it may have ended")
+        if len(found) > 1:
+            raise Problem(409, f"{len(found)} sessions have an id that begins so; give more of it")
+        self._log.kicked(found[0], by.name)
+        self._close(found[0], KICKED, final=True)
+        return found[0]
+
+    async def drain(self, worker: str, draining: bool, by: str) -> None:
+        """Tells a worker to take no more viewers, or to take them again; raises Problem 404 or 504.
+
+        Its viewers are asked to move.
+        """
+        if self.registry.worker(worker) is None:
+            raise Problem(404, f"there is no media worker {worker[:60]!r}; GET api/v1/workers lists them")
+        try:
+            reply = await self._calls.request(worker, DrainRequest(draining))
+        except BusTimeout as exc:
+            log.warning("! drain: %s", exc)
+            raise Problem(504, "the media worker did not answer in time", RETRY_SOON_S) from None
+        if not isinstance(reply, Done):
+            raise from_refusal(reply) if isinstance(reply, Refused) else unexpected(worker, reply)
+        said = "takes no more viewers" if draining else "takes viewers again"
+        log.info("= worker %s %s, says %s", worker, said, by, extra={"worker": worker, "user": by})
+        if self.registry.worker(worker) is not None:
+            self.registry.set_draining(worker, draining)
+        self.tick()
+
+    async def entries(self, kind: SettingsKind, name: str | None) -> tuple[SettingsEntry, ...]:
+        """The cameras or users of the configuration file, or one of them; raises Problem 404 or 503."""
+        found = await self._keeper.entries(kind, name)
+        if name is not None and not found:
+            raise Problem(404, f"the configuration has no {kind} {name[:60]!r}")
+        return found
+
+    async def edit(
+        self, kind: SettingsKind, name: str, content: str | None, etag: str | None, by: str
+    ) -> tuple[SettingsEntry, ...]:
+        """Changes the configuration file; gives what it says then. Raises Problem 404, 409, 412, 422, 503."""
+        return await self._keeper.edit(EditRequest(kind, name, content, etag, by))
+
+    async def reload(self, by: str) -> SettingsState:
+        """Has the configuration file read now; raises Problem 503."""
+        log.info("= the configuration is read again, says %s", by, extra={"user": by})
+        state = await self._keeper.reload()
+        self._heard_settings(state)
+        return state
 
     async def session_reports(self) -> dict[str, tuple[SessionReport, ...] | None]:
         """By live worker what it says of its sessions; None where it does not say it in time."""
-        workers = [worker.identity for worker in self.registry.workers()]
-        reports = await asyncio.gather(*(self._session_reports_of(worker) for worker in workers))
-        return dict(zip(workers, reports, strict=True))
+        return await self._requests.reports(worker.identity for worker in self.registry.workers())
 
-    async def _session_reports_of(self, worker: str) -> tuple[SessionReport, ...] | None:
-        try:
-            reply = await self._control.request(worker, SessionsRequest(), self._deadline_s)
-        except BusTimeout as exc:
-            log.warning("! sessions: %s", exc)
-            return None
-        if isinstance(reply, SessionsReport):
-            return reply.sessions
-        log.error("! sessions: %s answered with %s", worker, reply.TYPE)
-        return None
-
-    async def _ask(self, session: Session, message: CandidateRequest | SelectRequest | CloseRequest) -> None:
-        try:
-            reply = await self._control.request(session.worker, message, self._deadline_s)
-        except BusTimeout as exc:
-            log.warning("! %s: %s", message.TYPE, exc)
-            raise Problem(504, "the media worker did not answer in time", RETRY_SOON_S) from None
-        match reply:
-            case Done():
-                return
-            case Refused(kind="unknown-session") if isinstance(message, CloseRequest):
-                return  # ended by itself a moment ago: what the viewer wanted
-            case Refused(kind="unknown-session"):
-                self.sessions.end(session.id, "the media worker forgot it")
-                raise from_refusal(reply)
-            case Refused():
-                raise from_refusal(reply)
-            case _:
-                raise _unexpected(session.worker, reply)
-
-    async def _close_at_worker(self, worker: str, session: str) -> None:
-        try:
-            await self._control.request(worker, CloseRequest(session), self._deadline_s)
-        except BusTimeout:
-            log.debug("= session %.6s…: %s is away; it drops the session by itself", session, worker)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-def _unexpected(worker: str, reply: Message) -> Problem:
-    log.error("! control: %s answered with %s", worker, reply.TYPE)
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the media worker gave an unexpected answer")
+    def _close(self, session: Session, reason: str, final: bool = False) -> None:
+        """Ends a session here and at its worker."""
+        self.sessions.end(session.id, reason, final)
+        self._requests.close_soon(session.worker, session.id)

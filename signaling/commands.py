@@ -1,12 +1,13 @@
 """The viewer's messages on the WebSocket as frozen data; reading them raises Problem. [P]
 
-    {"type": "offer", "id": any, "camera": "front", "sdp": "v=0…"}
+    {"type": "offer", "id": any, "camera": "front", "sdp": "v=0…", "replaces": "…"}
     {"type": "attach", "id": any, "session": "…"}
     {"type": "candidate", "id": any, "session": "…", "candidate": "SDP fragment" or RTCIceCandidateInit}
     {"type": "select", "id": any, "session": "…", "quality": "auto", "main", "sub" or "keyframes"}
     {"type": "close", "id": any, "session": "…"}
 
-`id`, a short string or integer, is optional and comes back with the answer or error.
+`replaces`, optional, names the session that the viewer leaves once the new one plays. `id`, a short string or
+integer, is optional and comes back with the answer or error.
 """
 
 import json
@@ -30,6 +31,7 @@ class Offer:
 
     camera: str
     sdp: str
+    replaces: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def parse(content: dict[str, object]) -> Command:
         case "offer":
             sdp = _text(content, "sdp", MAX_MESSAGE_CHARS)
             fragment.check_offer(sdp)
-            return Offer(_text(content, "camera"), sdp)
+            replaces = _text(content, "replaces") if content.get("replaces") is not None else None
+            return Offer(_text(content, "camera"), sdp, replaces)
         case "attach":
             return Attach(_text(content, "session"))
         case "candidate":

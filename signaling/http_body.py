@@ -39,7 +39,8 @@ async def read_text(request: web.Request, limit: int) -> str:
         raise Problem(400, f"the body is not UTF-8 at octet {exc.start}") from None
 
 
-def _respond(request: web.Request, problem: Problem) -> web.Response:
+def respond(request: web.BaseRequest, problem: Problem) -> web.Response:
+    """The answer that tells of a problem."""
     headers = dict(problem.headers)
     response = web.Response(
         status=problem.status,
@@ -58,7 +59,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except Problem as problem:
-        return _respond(request, problem)
+        return respond(request, problem)
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
@@ -67,7 +68,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             404: "nothing is served under this path",
             405: f"the method is not served here; allowed: {headers.get('Allow', 'none')}",
         }
-        return _respond(request, Problem(exc.status, details.get(exc.status, exc.reason), headers=headers))
+        return respond(request, Problem(exc.status, details.get(exc.status, exc.reason), headers=headers))
     except Exception:
         log.exception("! %s %s failed", request.method, request.rel_url.raw_path[:120])
-        return _respond(request, Problem(500, "signaling failed; its log says why"))
+        return respond(request, Problem(500, "signaling failed; its log says why"))

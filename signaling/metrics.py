@@ -1,109 +1,27 @@
-"""`/metrics`: what workers and cameras report, in the text format of Prometheus.
+"""`/metrics`: what all processes say of themselves, in the text format of Prometheus.
 
-Nothing is counted here. Each request reads the last reports of the registry, so what is not heard any more is
-not shown any more: a dead worker has no series, a camera whose ingest is not heard has only its state.
+Of the others each request reads the last reports, so what is not heard any more is not shown any more: a dead
+worker has no series, a camera whose ingest is not heard has only its state. docs/operations.md has the table.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http import HTTPStatus
+from time import perf_counter
 from typing import get_args
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from common.messages import RenditionReport, RenditionState, WorkerReport
+from common.messages import RenditionState, SettingsState
+from signaling import metric_tables
 from signaling.broker import Broker
+from signaling.counters import Login
 from signaling.workers import CameraState, CameraStatus
 
-_Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
-
 _STATES: tuple[CameraState, ...] = (*get_args(RenditionState), "down")
-
-_WORKER: tuple[tuple[_Family, str, str, Callable[[WorkerReport], float]], ...] = (
-    (GaugeMetricFamily, "viewers", "Viewers of the worker.", lambda report: report.viewers),
-    (
-        GaugeMetricFamily,
-        "cpu_ratio",
-        "CPU time over wall time of the worker in the last second, 1 is a whole core.",
-        lambda report: report.cpu,
-    ),
-    (
-        GaugeMetricFamily,
-        "loop_lag_seconds",
-        "Longest time that the event loop was late in the last second.",
-        lambda report: report.loop_lag_s,
-    ),
-    (
-        CounterMetricFamily,
-        "packets_total",
-        "RTP packets sent, retransmissions included.",
-        lambda report: report.packets,
-    ),
-    (
-        CounterMetricFamily,
-        "retransmitted_packets_total",
-        "RTP packets sent again because a viewer missed them.",
-        lambda report: report.retransmitted,
-    ),
-    (
-        CounterMetricFamily,
-        "dropped_frames_total",
-        "Frames not sent to viewers that are too slow.",
-        lambda report: report.dropped_frames,
-    ),
-    (
-        CounterMetricFamily,
-        "switches_total",
-        "Changes of a viewer between main, sub and keyframes only.",
-        lambda report: report.switches,
-    ),
-    (
-        CounterMetricFamily,
-        "rejected_datagrams_total",
-        "Datagrams on the media port that were not WebRTC, not authentic, or from nobody known.",
-        lambda report: report.rejected,
-    ),
-    (
-        GaugeMetricFamily,
-        "history_bytes",
-        "Memory held for joins and retransmissions, all cameras.",
-        lambda report: report.history_octets,
-    ),
-)
-
-_RENDITION: tuple[tuple[_Family, str, str, Callable[[RenditionReport], float | None]], ...] = (
-    (
-        GaugeMetricFamily,
-        "frames_per_second",
-        "Pictures per second that the camera sends.",
-        lambda rendition: rendition.video.fps if rendition.video else None,
-    ),
-    (
-        GaugeMetricFamily,
-        "video_bits_per_second",
-        "Bits per second of video that the camera sends.",
-        lambda rendition: rendition.video.bitrate if rendition.video else None,
-    ),
-    (
-        CounterMetricFamily,
-        "access_units_total",
-        "Pictures received.",
-        lambda rendition: rendition.access_units,
-    ),
-    (
-        CounterMetricFamily,
-        "lost_packets_total",
-        "RTP packets of the camera that did not arrive.",
-        lambda rendition: rendition.lost_packets,
-    ),
-    (
-        CounterMetricFamily,
-        "reconnects_total",
-        "How often the camera was dialled again.",
-        lambda rendition: rendition.reconnects,
-    ),
-)
 
 
 class _Collector:
@@ -116,6 +34,12 @@ class _Collector:
         """Every family with its samples."""
         yield from self._workers()
         statuses = [self._broker.registry.status(name) for name in self._broker.registry.cameras]
+        ingest = GaugeMetricFamily(
+            "cctv3_ingest_up", "1 while the camera's ingest process is heard.", labels=["camera"]
+        )
+        for status in statuses:
+            ingest.add_metric([status.name], float(status.state != "down"))
+        yield ingest
         yield from _states(statuses)
         yield from _streams([status for status in statuses if status.state != "down"])
         sessions = GaugeMetricFamily("cctv3_sessions", "Viewer sessions of the camera.", labels=["camera"])
@@ -123,6 +47,7 @@ class _Collector:
         for status in statuses:
             sessions.add_metric([status.name], counts[status.name])
         yield sessions
+        yield from _keeper(self._broker.settings)
 
     def _workers(self) -> Iterator[Metric]:
         workers = self._broker.registry.workers()
@@ -134,7 +59,7 @@ class _Collector:
         for worker, report in reports:
             info.add_metric([worker], {"egress": report.egress})
         yield info
-        for kind, name, meaning, value in _WORKER:
+        for kind, name, meaning, value in metric_tables.WORKER:
             family = kind(f"cctv3_worker_{name}", meaning, labels=["worker"])
             for worker, report in reports:
                 family.add_metric([worker], value(report))
@@ -179,7 +104,7 @@ def _streams(statuses: list[CameraStatus]) -> Iterator[Metric]:
             if (age_s := status.age_s(rendition)) is not None:
                 age.add_metric([status.name, rendition.name], age_s)
     yield age
-    for kind, name, meaning, value in _RENDITION:
+    for kind, name, meaning, value in metric_tables.RENDITION:
         family = kind(f"cctv3_camera_{name}", meaning, labels=labels)
         for status in statuses:
             for rendition in status.renditions:
@@ -188,18 +113,71 @@ def _streams(statuses: list[CameraStatus]) -> Iterator[Metric]:
         yield family
 
 
+def _keeper(settings: SettingsState | None) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "cctv3_keeper_up", "1 while the keeper of the configuration is heard.", float(settings is not None)
+    )
+    if settings is None:
+        return
+    yield GaugeMetricFamily(
+        "cctv3_settings_revision",
+        "Changes of the configuration in this run of the keeper.",
+        settings.revision,
+    )
+    yield GaugeMetricFamily(
+        "cctv3_settings_error",
+        "1 while the configuration file as it is now is refused; the one before is in force.",
+        float(settings.error is not None),
+    )
+    yield GaugeMetricFamily(
+        "cctv3_settings_restart_needed",
+        "Keys of the configuration file that take effect at the next start.",
+        len(settings.restart_needed),
+    )
+
+
+_LOGIN_ROUTE = ("POST", "/api/v1/login")
+_LOGIN_RESULTS: dict[int, Login] = {401: "failed", 429: "limited"}
+NOWHERE = "none"
+"The route of requests that none matches."
+
+
 class Metrics:
-    """The handler of `/metrics`."""
+    """The handler of `/metrics`, and the middleware that counts requests; it goes before all others."""
 
     def __init__(self, broker: Broker) -> None:
+        self._counters = broker.counters
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(broker))
+        ProcessCollector(namespace="cctv3_signaling", registry=self._registry)
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handler belongs."""
         return [web.get("/metrics", self._get)]
 
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Counts the request and times it; a WebSocket or event stream is counted when it ends."""
+        resource = request.match_info.route.resource
+        # A method that is not routed may be any word.
+        method, route = (request.method, resource.canonical) if resource is not None else ("any", NOWHERE)
+        began_s = perf_counter()
+        status, took_s = HTTPStatus.INTERNAL_SERVER_ERROR.value, None
+        self._counters.request_began(route)
+        try:
+            response = await handler(request)
+            status = response.status
+            if isinstance(response, web.Response):
+                took_s = perf_counter() - began_s
+        except web.HTTPException as exc:
+            status = exc.status
+            raise
+        finally:
+            self._counters.request_ended(method, route, status, took_s)
+        if (method, route) == _LOGIN_ROUTE and (status in _LOGIN_RESULTS or status < 300):
+            self._counters.login(_LOGIN_RESULTS.get(status, "ok"))
+        return response
+
     async def _get(self, request: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
-        )
+        text = generate_latest(self._registry) + generate_latest(self._counters.registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

@@ -1,4 +1,7 @@
-"""The viewer page: a fixed set of files, read once at the start, so that no request ever names a path."""
+"""The pages: a fixed set of files, read once at the start, so that no request ever names a path.
+
+They are public: whoever sees them sees nothing of this system that the API does not give to him.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,6 +18,11 @@ _TYPES = {
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
+_FILES = {f"/{path.name}": path for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES}
+_PATHS = {"/": FOLDER / "index.html", "/login": FOLDER / "login.html", **_FILES}
+
+PAGES_PUBLIC = frozenset(_PATHS)
+"Paths that everybody may GET, beside those of `permissions.ROUTES`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +33,17 @@ class _Page:
 
 
 class Pages:
-    """The handlers of `/` and the files beside it."""
+    """The handlers of `/`, `/login` and the files that they refer to, relatively."""
 
     def __init__(self) -> None:
-        self._pages = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in _TYPES}
+        self._pages = {path: _read(file) for path, file in _PATHS.items()}
 
     def routes(self) -> list[web.RouteDef]:
-        """Where the handlers belong; the page refers to everything relatively."""
-        return [web.get(f"/{name}", self._get) for name in self._pages] + [web.get("/", self._get)]
+        """Where the handlers belong."""
+        return [web.get(path, self._get) for path in self._pages]
 
     async def _get(self, request: web.Request) -> web.Response:
-        page = self._pages[request.path.removeprefix("/") or "index.html"]
+        page = self._pages[request.path]
         # Revalidated each time, so that an update of the server is an update of the page.
         headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
         if request.headers.get("If-None-Match") == page.etag:

@@ -4,16 +4,21 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from common.errors import ViewerError
-from common.messages import Refused
+from common.messages import RefusalKind, Refused
 
 CONTENT_TYPE = "application/problem+json"
 
-_STATUS_OF_REFUSAL = {
+_STATUS_OF_REFUSAL: dict[RefusalKind, HTTPStatus] = {
     "bad-offer": HTTPStatus.BAD_REQUEST,
     "not-acceptable": HTTPStatus.NOT_ACCEPTABLE,
     "unknown-session": HTTPStatus.NOT_FOUND,
     "overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "bad-settings": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "unknown": HTTPStatus.NOT_FOUND,
+    "exists": HTTPStatus.PRECONDITION_FAILED,
+    "changed-meanwhile": HTTPStatus.PRECONDITION_FAILED,
+    "read-only": HTTPStatus.CONFLICT,
 }
 RETRY_SOON_S = 1
 RETRY_WHEN_FULL_S = 5
@@ -50,7 +55,7 @@ class Problem(ViewerError):
 
 
 def from_refusal(refused: Refused) -> Problem:
-    """A worker's refusal as the viewer sees it."""
+    """A worker's or the keeper's refusal as whoever asked sees it."""
     status = _STATUS_OF_REFUSAL[refused.kind]
     retry = RETRY_WHEN_FULL_S if status is HTTPStatus.SERVICE_UNAVAILABLE else None
     return Problem(status, refused.detail, retry)

@@ -6,12 +6,15 @@ signaling by what the workers say in their hello.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.messages import SessionChanged, SessionEntry
+from common.messages import SessionChanged, SessionEntry, Watcher
+from signaling.access.principal import Principal
 
+SHOWN_OF_ID = 6
+"Characters of a session's id in logs, events and the API."
 ORPHAN_GRACE_S = 10.0
 "How long a session outlives its WebSocket, so that a viewer whose socket breaks keeps the picture."
 
@@ -24,12 +27,43 @@ class Session:
     "Unguessable: whoever knows it may end the session."
     camera: str
     worker: str
+    watcher: Watcher
+    "Whose it is."
+    opened_s: float | None = None
+    "Monotonic; None when signaling has been restarted since."
     entity_tag: str | None = None
     "Names the ICE session; None when signaling has been restarted since."
     viewer_ufrag: str | None = None
     "The offer's ice-ufrag; None when signaling has been restarted since."
     change: SessionChanged | None = None
     "What its worker said last of what the viewer is given."
+
+    @property
+    def label(self) -> str:
+        """As logs and events name it."""
+        return f"{self.id[:SHOWN_OF_ID]}…"
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What a line of the log about it is about."""
+        return {
+            "session": self.label,
+            "camera": self.camera,
+            "worker": self.worker,
+            "user": self.watcher.name,
+            "address": self.watcher.address,
+        }
+
+
+def may_handle(principal: Principal, session: Session) -> bool:
+    """True for whoever opened the session, by the same login, and for operators."""
+    watcher = session.watcher
+    own = (principal.kind, principal.name, principal.credential) == (
+        watcher.kind,
+        watcher.name,
+        watcher.credential,
+    )
+    return principal.may_see(session.camera) and (own or principal.may("operator"))
 
 
 class Owner(Protocol):
@@ -39,15 +73,20 @@ class Owner(Protocol):
         """The viewer is given something else now."""
         ...
 
-    def session_ended(self, session: str, reason: str) -> None:
-        """Called once, after the session has left the table."""
+    def session_moves(self, session: str) -> None:
+        """The viewer shall open another session in place of this one, which plays until then."""
+        ...
+
+    def session_ended(self, session: str, reason: str, final: bool) -> None:
+        """Called once, after the session has left the table; `final`: another attempt would be in vain."""
         ...
 
 
 class SessionTable:
-    """All sessions by id."""
+    """All sessions by id; `on_end(session, reason)` is called for each that leaves the table."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_end: Callable[[Session, str], None]) -> None:
+        self._on_end = on_end
         self._sessions: dict[str, Session] = {}
         self._owners: dict[str, Owner] = {}
         self._orphans: dict[str, float] = {}
@@ -61,6 +100,10 @@ class SessionTable:
     def get(self, session: str) -> Session | None:
         """The session of that id."""
         return self._sessions.get(session)
+
+    def owner(self, session: str) -> Owner | None:
+        """Who wants to hear of it; None for WHEP, and while its viewer's socket is away."""
+        return self._owners.get(session)
 
     def attach(self, session: str, owner: Owner) -> None:
         """Gives a session to another socket; `session` must be known."""
@@ -84,13 +127,15 @@ class SessionTable:
         """The sessions whose grace is over."""
         return [self._sessions[key] for key, end_s in self._orphans.items() if end_s <= now_s]
 
-    def end(self, session: str, reason: str) -> Session | None:
+    def end(self, session: str, reason: str, final: bool = False) -> Session | None:
         """Forgets a session and tells its owner; None when it was not known."""
         ended = self._sessions.pop(session, None)
         self._orphans.pop(session, None)
         owner = self._owners.pop(session, None)
         if owner is not None:
-            owner.session_ended(session, reason)
+            owner.session_ended(session, reason, final)
+        if ended is not None:
+            self._on_end(ended, reason)
         return ended
 
     def end_of_worker(self, worker: str, reason: str) -> None:
@@ -106,7 +151,11 @@ class SessionTable:
                 self.end(session.id, reason)
         for entry in stated.values():
             if entry.session not in self._sessions:
-                self._sessions[entry.session] = Session(entry.session, entry.camera, worker)
+                self._sessions[entry.session] = Session(entry.session, entry.camera, worker, entry.watcher)
+
+    def all(self) -> list[Session]:
+        """Every session."""
+        return list(self._sessions.values())
 
     def of_worker(self, worker: str) -> list[Session]:
         """The sessions that a worker serves."""

@@ -6,8 +6,13 @@ The viewer's messages are in `commands.py`. Signaling sends
     {"type": "attached", "id": …, "session": "…", "showing": …, "reason": …}    null until known
     {"type": "selected", "id": …, "session": "…", "quality": "auto"}
     {"type": "showing", "session": "…", "showing": "main", "reason": "…"}    unasked; or "sub", "keyframes"
-    {"type": "close", "session": "…", "reason": "…"}       answer to a close, and unasked when a session died
-    {"type": "error", "id": …, "session": "…", "status": 404, "title": "…", "detail": "…"}
+    {"type": "move", "session": "…"}    the viewer shall offer again with `replaces`, then close this one
+    {"type": "close", "session": "…", "reason": "…", "final": false}
+                                    answer to a close, and unasked; `final`: a new session would be refused
+    {"type": "error", "id": …, "session": "…", "status": 404, "title": "…", "detail": "…", "retry_after": 5}
+    {"type": "event", "kind": "camera", …}      as in `events.py`, of the cameras that this viewer may see
+
+A socket whose user may not come in any more is closed with 4401.
 
 A socket that breaks does not end its sessions at once: for `ORPHAN_GRACE_S` another socket may attach to
 them, so that a restarted proxy or a short loss of the network leaves the picture alone.
@@ -21,11 +26,15 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from common.clock import Clock
-from common.messages import SessionChanged
-from signaling import commands
+from common.messages import SessionChanged, Watcher
+from signaling import commands, events
+from signaling.access.authority import Authority
+from signaling.access.principal import Principal
+from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
 from signaling.commands import Attach, Candidate, Close, Envelope, Offer, Select
 from signaling.problems import Problem
+from signaling.sessions import Session
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +45,8 @@ MAX_REQUESTS = 32
 "Requests of one socket that are under way at a time."
 OUTGOING_MESSAGES = 256
 "A viewer who does not read that many is dropped."
+UNAUTHORIZED = 4401
+"Close code for a user who may not come in any more (RFC 6455 section 7.4.2: private use)."
 
 
 def check_origin(request: web.Request) -> None:
@@ -67,21 +78,50 @@ class ViewerSocket:
     """One WebSocket: commands in, answers, changes and ends of sessions out."""
 
     def __init__(
-        self, broker: Broker, socket: web.WebSocketResponse, transport: asyncio.Transport | None
+        self,
+        broker: Broker,
+        authority: Authority,
+        watcher: Watcher,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
     ) -> None:
         self._broker = broker
+        self._authority = authority
+        self._watcher = watcher
         self._socket = socket
         self._transport = transport
-        self._outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_MESSAGES)
+        self._outgoing: asyncio.Queue[str | None] = asyncio.Queue(OUTGOING_MESSAGES)
+        "Ended by None: the user may not come in any more."
         self._requests: set[asyncio.Task[None]] = set()
 
     def session_changed(self, change: SessionChanged) -> None:
         """Tells the viewer what it is given now."""
         self._send("showing", Envelope(session=change.session), showing=change.showing, reason=change.reason)
 
-    def session_ended(self, session: str, reason: str) -> None:
-        """Tells the viewer; it will ask for a new session."""
-        self._send("close", Envelope(session=session), reason=reason)
+    def session_moves(self, session: str) -> None:
+        """Asks the viewer to open another session in place of this one."""
+        self._send("move", Envelope(session=session))
+
+    def session_ended(self, session: str, reason: str, final: bool) -> None:
+        """Tells the viewer, who asks for a new session unless that would be in vain."""
+        self._send("close", Envelope(session=session), reason=reason, final=final)
+
+    def event(self, event: events.Event, text: str) -> None:
+        """Tells the viewer when it may know of it; `text` is the message."""
+        principal = self._authority.renew(self._watcher)
+        if principal is not None and events.visible(event, principal):
+            self._put(text)
+
+    def look(self) -> None:
+        """Closes the socket when its user may not come in any more."""
+        if self._authority.renew(self._watcher) is None:
+            self._put(None)
+
+    def _principal(self) -> Principal:
+        principal = self._authority.renew(self._watcher)
+        if principal is None:
+            raise Problem(401, "the login is over; log in again")
+        return principal
 
     async def run(self) -> None:
         """Serves the socket until either side ends it."""
@@ -115,12 +155,13 @@ class ViewerSocket:
     async def _carry_out(self, command: commands.Command, about: Envelope) -> None:
         try:
             match command:
-                case Offer(camera, sdp):
-                    session, answer = await self._broker.open(camera, sdp, self)
+                case Offer(camera, sdp, replaces):
+                    session, answer = await self._broker.open(camera, sdp, self, self._watcher, replaces)
                     self._send("answer", Envelope(about.id, session.id), sdp=answer.sdp)
                 case Attach(session_id):
-                    change = self._broker.find(session_id).change
-                    self._broker.sessions.attach(session_id, self)
+                    session = self._find(session_id)
+                    change = session.change
+                    self._broker.attach(session, self)
                     self._send(
                         "attached",
                         about,
@@ -128,13 +169,13 @@ class ViewerSocket:
                         reason=change.reason if change else None,
                     )
                 case Candidate(session_id, sdp_fragment):
-                    await self._broker.trickle(self._broker.find(session_id), sdp_fragment)
+                    await self._broker.trickle(self._find(session_id), sdp_fragment)
                 case Select(session_id, quality):
-                    await self._broker.select(self._broker.find(session_id), quality)
+                    await self._broker.select(self._find(session_id), quality)
                     self._send("selected", about, quality=quality)
                 case Close(session_id):
-                    session = self._broker.find(session_id)
-                    self._broker.sessions.attach(session_id, self)  # so that this socket is told
+                    session = self._find(session_id)
+                    self._broker.attach(session, self)  # so that this socket is told
                     await self._broker.end(session)
         except Problem as problem:
             self._error(problem, about)
@@ -142,19 +183,27 @@ class ViewerSocket:
             log.exception("! %s over WebSocket failed", type(command).__name__)
             self._error(Problem(500, "signaling failed; its log says why"), about)
 
+    def _find(self, session: str) -> Session:
+        return self._broker.find(session, self._principal())
+
     def _error(self, problem: Problem, about: Envelope) -> None:
         members = problem.members()
         del members["type"]  # `about:blank`; in a message `type` says what the message is
+        if "Retry-After" in problem.headers:
+            members["retry_after"] = int(problem.headers["Retry-After"])
         self._send("error", about, **members)
 
-    def _send(self, kind: str, about: Envelope, **members: str | int | None) -> None:
+    def _send(self, kind: str, about: Envelope, /, **members: str | int | None) -> None:
         message: dict[str, str | int | None] = {"type": kind}
         if about.id is not None:
             message["id"] = about.id
         if about.session is not None:
             message["session"] = about.session
+        self._put(json.dumps(message | members))
+
+    def _put(self, text: str | None) -> None:
         try:
-            self._outgoing.put_nowait(json.dumps(message | members))
+            self._outgoing.put_nowait(text)
         except asyncio.QueueFull:
             self._drop()
 
@@ -162,6 +211,9 @@ class ViewerSocket:
         while True:
             text = await self._outgoing.get()
             try:
+                if text is None:
+                    await self._socket.close(code=UNAUTHORIZED, message=b"the login is over")
+                    return
                 await self._socket.send_str(text)
             except ConnectionError:
                 return  # the reading side ends the socket
@@ -176,10 +228,13 @@ class ViewerSocket:
 class WebSockets:
     """The handler of `/ws`."""
 
-    def __init__(self, broker: Broker, clock: Clock) -> None:
+    def __init__(self, broker: Broker, authority: Authority, clock: Clock) -> None:
         self._broker = broker
+        self._authority = authority
         self._clock = clock
-        self._open: set[web.WebSocketResponse] = set()
+        self._open: dict[web.WebSocketResponse, ViewerSocket] = {}
+        broker.on_look.append(self._look)
+        broker.events.subscribers.add(self._event)
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handler belongs."""
@@ -190,6 +245,17 @@ class WebSockets:
         closing = [socket.close(code=1001, message=b"signaling stops") for socket in self._open]
         await asyncio.gather(*closing, return_exceptions=True)
 
+    def _look(self) -> None:
+        for viewer in self._open.values():
+            viewer.look()
+
+    def _event(self, event: events.Event) -> None:
+        # What pages need; all of it is at /api/v1/events.
+        if event.kind == "camera":
+            text = json.dumps({"type": "event", **events.members(event)})
+            for viewer in self._open.values():
+                viewer.event(event, text)
+
     async def _get(self, request: web.Request) -> web.WebSocketResponse:
         check_origin(request)
         socket = web.WebSocketResponse(
@@ -197,12 +263,13 @@ class WebSockets:
         )
         if not socket.can_prepare(request):
             raise Problem(426, "this is a WebSocket endpoint", headers={"Upgrade": "websocket"})
+        watcher = self._authority.watcher(request[PRINCIPAL], request[ADDRESS])
         await socket.prepare(request)
-        viewer = ViewerSocket(self._broker, socket, request.transport)
-        self._open.add(socket)
+        viewer = ViewerSocket(self._broker, self._authority, watcher, socket, request.transport)
+        self._open[socket] = viewer
         try:
             await viewer.run()
         finally:
-            self._open.discard(socket)
+            del self._open[socket]
             self._broker.sessions.release(viewer, self._clock.monotonic_s())
         return socket

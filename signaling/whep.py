@@ -13,10 +13,13 @@ RFC 9725 section 4.6). OPTIONS does so too, for players that must know them befo
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from signaling import fragment
+from signaling.access.authority import Authority
+from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
 from signaling.http_body import read_text
 from signaling.problems import Problem
@@ -42,11 +45,18 @@ def _check_match(request: web.Request, session: Session) -> None:
     raise Problem(HTTPStatus.PRECONDITION_FAILED, "If-Match names another ICE session")
 
 
+def _token(request: web.Request) -> str:
+    """The view link's token of the URL that was asked, for the session's URL: players send no other login."""
+    token = request.query.get("token")
+    return f"?{urlencode({'token': token})}" if token is not None else ""
+
+
 class Whep:
     """The HTTP handlers of `/whep/{camera}` and `/whep/{camera}/{session}`."""
 
-    def __init__(self, broker: Broker, ice_urls: Sequence[str]) -> None:
+    def __init__(self, broker: Broker, authority: Authority, ice_urls: Sequence[str]) -> None:
         self._broker = broker
+        self._authority = authority
         links = ", ".join(f'<{url}>; rel="ice-server"' for url in ice_urls)
         self._ice_servers = {"Link": links} if links else {}
 
@@ -62,7 +72,7 @@ class Whep:
         ]
 
     def _session(self, request: web.Request) -> Session:
-        session = self._broker.find(request.match_info["session"])
+        session = self._broker.find(request.match_info["session"], request[PRINCIPAL])
         if session.camera != request.match_info["camera"]:
             raise Problem(404, "there is no such session; it may have ended")
         return session
@@ -70,13 +80,14 @@ class Whep:
     async def _post(self, request: web.Request) -> web.Response:
         _check_type(request, SDP, "Accept-Post")
         offer = await read_text(request, fragment.MAX_SDP_BYTES)
-        session, answer = await self._broker.open(request.match_info["camera"], offer)
+        watcher = self._authority.watcher(request[PRINCIPAL], request[ADDRESS])
+        session, answer = await self._broker.open(request.match_info["camera"], offer, None, watcher)
         return web.Response(
             status=HTTPStatus.CREATED,
             body=answer.sdp.encode(),
             content_type=SDP,
             headers={
-                "Location": f"{session.camera}/{session.id}",
+                "Location": f"{session.camera}/{session.id}{_token(request)}",
                 "ETag": f'"{session.entity_tag}"',
                 "Accept-Patch": SDP_FRAGMENT,
                 **self._ice_servers,

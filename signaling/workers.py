@@ -18,6 +18,7 @@ from common.messages import (
     SessionEntry,
     WorkerReport,
 )
+from signaling.routing import KEPT_REPORTS
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +48,19 @@ class Worker:
 
     identity: str
     epoch: int
+    pid: int
     heard_s: float
-    report: WorkerReport | None = None
+    reports: tuple[WorkerReport, ...] = ()
+    "Its last ones, the newest first."
+    waits: tuple[float, ...] = ()
+    "With each of them, the share of the time in which its process wanted a CPU and had none."
+    draining: bool = False
+    "It takes no more viewers."
+
+    @property
+    def report(self) -> WorkerReport | None:
+        """The last one."""
+        return self.reports[0] if self.reports else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +75,8 @@ class SessionsStated:
     sessions: tuple[SessionEntry, ...]
     restarted: bool
     "It is another process than the one that was known by this identity."
+    new: bool
+    "It was not known before, or is another process now."
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +123,21 @@ class Registry:
 
     def __init__(self, cameras: Sequence[str], clock: Clock) -> None:
         self.cameras = tuple(cameras)
-        self._configured = frozenset(cameras)
         self._clock = clock
         self._ingests: dict[str, Ingest] = {}
         self._workers: dict[str, Worker] = {}
 
-    def heard(self, identity: str, message: Heartbeat) -> HelloNeeded | SessionsStated | None:
-        """Takes a hello or report in; says what has to be done about it."""
+    def heard(
+        self, identity: str, message: Heartbeat, wait: float = 0.0
+    ) -> HelloNeeded | SessionsStated | None:
+        """Takes a hello or report in; says what has to be done about it.
+
+        `wait` goes with a worker's report: the share of the time in which it wanted a CPU and had none.
+        """
         now = self._clock.monotonic_s()
         match message:
             case IngestHello():
-                if message.camera not in self._configured:
+                if message.camera not in self.cameras:
                     log.warning("! control: %s serves camera %.60r, not configured", identity, message.camera)
                     return None
                 known = self._ingests.get(message.camera)
@@ -132,7 +150,7 @@ class Registry:
                     log.info("= ingest of %s is up, process %d", message.camera, message.pid)
                 return None
             case CameraReport():
-                if message.camera not in self._configured:
+                if message.camera not in self.cameras:
                     return None
                 ingest = self._ingests.get(message.camera)
                 if ingest is None or ingest.identity != identity:
@@ -142,22 +160,53 @@ class Registry:
             case FanoutHello():
                 before = self._workers.get(identity)
                 restarted = before is not None and before.epoch != message.epoch
-                kept = before.report if before is not None and not restarted else None
-                self._workers[identity] = Worker(identity, message.epoch, now, kept)
-                if before is None or restarted:
+                new = before is None or restarted
+                if before is None or new:
+                    self._workers[identity] = Worker(identity, message.epoch, message.pid, now)
                     log.info(
                         "= worker %s is up, process %d, %d sessions",
                         identity,
                         message.pid,
                         len(message.sessions),
+                        extra={"worker": identity},
                     )
-                return SessionsStated(message.sessions, restarted)
+                else:
+                    self._workers[identity] = dataclasses.replace(before, heard_s=now)
+                return SessionsStated(message.sessions, restarted, new)
             case WorkerReport():
                 worker = self._workers.get(identity)
                 if worker is None:
                     return HelloNeeded()
-                self._workers[identity] = dataclasses.replace(worker, heard_s=now, report=message)
+                self._workers[identity] = dataclasses.replace(
+                    worker,
+                    heard_s=now,
+                    reports=(message, *worker.reports[: KEPT_REPORTS - 1]),
+                    waits=(wait, *worker.waits[: KEPT_REPORTS - 1]),
+                    draining=message.draining,
+                )
                 return None
+
+    def set_cameras(self, cameras: Sequence[str]) -> tuple[list[str], list[str]]:
+        """The configuration names these cameras now; gives those that are new and those that are gone."""
+        added = [name for name in cameras if name not in self.cameras]
+        removed = [name for name in self.cameras if name not in cameras]
+        self.cameras = tuple(cameras)
+        for name in removed:
+            self._ingests.pop(name, None)
+        return added, removed
+
+    def set_draining(self, identity: str, draining: bool) -> None:
+        """A live worker was told so; its next report says it itself."""
+        self._workers[identity] = dataclasses.replace(self._workers[identity], draining=draining)
+
+    def gone(self, identity: str, pid: int) -> bool:
+        """The process with this id ended; True when it was this worker until now."""
+        worker = self._workers.get(identity)
+        if worker is None or worker.pid != pid:
+            return False
+        del self._workers[identity]
+        log.warning("! worker %s: its process %d ended", identity, pid, extra={"worker": identity})
+        return True
 
     def expire(self) -> list[str]:
         """Forgets the workers that have been silent too long; gives their identities."""
@@ -165,7 +214,12 @@ class Registry:
         dead = [name for name, worker in self._workers.items() if now - worker.heard_s > WORKER_SILENCE_S]
         for name in dead:
             del self._workers[name]
-            log.warning("! worker %s is silent for %g s, taken for dead", name, WORKER_SILENCE_S)
+            log.warning(
+                "! worker %s is silent for %g s, taken for dead",
+                name,
+                WORKER_SILENCE_S,
+                extra={"worker": name},
+            )
         return dead
 
     def forgive(self, late_s: float) -> None:
@@ -179,13 +233,17 @@ class Registry:
         """The live workers."""
         return list(self._workers.values())
 
+    def worker(self, identity: str) -> Worker | None:
+        """The live worker of that identity."""
+        return self._workers.get(identity)
+
     def silence_s(self, worker: Worker) -> float:
         """Seconds since a worker was heard."""
         return self._clock.monotonic_s() - worker.heard_s
 
     def has_camera(self, name: str) -> bool:
         """True when the configuration names this camera."""
-        return name in self._configured
+        return name in self.cameras
 
     def ingest(self, camera: str) -> Ingest | None:
         """The camera's ingest process; None while it is not heard."""

@@ -5,8 +5,8 @@ from itertools import zip_longest
 
 import ifaddr
 
-from common.config import SystemConfig
 from common.errors import LocalError
+from common.resolved import SystemConfig
 
 IPV4_LOOPBACK = "127.0.0.1"
 IPV6_LOOPBACK = "::1"

@@ -7,9 +7,14 @@ async function get(path) {
     cache: "no-store",
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  if (!response.ok) throw new Error(`the server answers ${response.status}`);
+  if (!response.ok) {
+    throw Object.assign(new Error(`the server answers ${response.status}`), { status: response.status });
+  }
   return response.json();
 }
+
+/** Who the server takes this browser for: {name, kind, role, …}; throws when it does not answer. */
+export const fetchMe = () => get("api/v1/me");
 
 /** What every camera is doing now; throws when the server does not answer. */
 export const fetchCameras = () => get("api/v1/cameras");

@@ -1,11 +1,12 @@
 // The page: the list of cameras, the one that is picked, and what is known of it.
 
-import { fetchCameras, fetchIceServers } from "./api.js";
+import { fetchCameras, fetchIceServers, fetchMe } from "./api.js";
 import { bitrate, cameraFacts, cameraState, given, seconds } from "./format.js";
 import { Player } from "./player.js";
 import { Signaling } from "./signaling.js";
 
 const POLL_MS = 1000;
+const NEWS_MS = 100; // after something happened to a camera; more may follow
 const STALE_MS = 2000;
 
 const element = (id) => document.getElementById(id);
@@ -14,6 +15,8 @@ const player = new Player(signaling, element("video"), element("still"), show);
 let cameras = [];
 let serverAnswers = false;
 let iceServersKnown = false; // for certain: a server that restarts may have others
+let polling = 0;
+let pollAt = 0;
 
 function setText(id, text) {
   if (element(id).textContent !== text) element(id).textContent = text;
@@ -25,7 +28,7 @@ function setState(id, words, level) {
 }
 
 function pick(name) {
-  if (name === player.camera) return;
+  if (name === player.camera && player.phase !== "ended") return;
   history.replaceState(null, "", `#${encodeURIComponent(name)}`);
   player.play(name);
   show();
@@ -41,7 +44,7 @@ function nameInAddress() {
 
 function followAddress() {
   const wanted = nameInAddress();
-  if (cameras.some(({ name }) => name === wanted)) pick(wanted);
+  if (wanted !== player.camera && cameras.some(({ name }) => name === wanted)) pick(wanted);
 }
 
 function pickFirst() {
@@ -97,14 +100,15 @@ function showVeil(camera) {
   veil.hidden = age !== null && age < stale && player.phase !== "waiting";
   if (veil.hidden) return;
   let title = "Connecting…";
-  if (player.camera === null) title = serverAnswers ? "No camera" : "Waiting for the server…";
+  if (player.phase === "ended") title = "The picture was ended";
+  else if (player.camera === null) title = serverAnswers ? "No camera" : "Waiting for the server…";
   else if (age !== null && age >= stale) title = `No new picture for ${Math.floor(age / 1000)} s`;
   else if (age !== null) title = "Reconnecting…";
   else if (camera?.state === "backing_off") title = "Camera not reachable";
   else if (camera?.state === "failed") title = "Camera refuses";
   else if (camera?.state === "stalled") title = "Camera sends no picture";
   setText("veil-title", title);
-  setText("veil-detail", camera?.error || player.problem);
+  setText("veil-detail", player.phase === "ended" ? player.problem : camera?.error || player.problem);
 }
 
 function showControls(camera) {
@@ -134,6 +138,7 @@ const PHASES = {
   connecting: ["Connecting", "wait"],
   playing: ["Session connected", "good"],
   waiting: ["Reconnecting", "bad"],
+  ended: ["Ended", "bad"],
 };
 
 function show() {
@@ -150,7 +155,17 @@ function show() {
   showList();
 }
 
+/** Asks the server in `delayMs`, or sooner if that is planned. */
+function pollIn(delayMs) {
+  const at = performance.now() + delayMs;
+  if (polling !== 0 && pollAt <= at) return;
+  clearTimeout(polling);
+  pollAt = at;
+  polling = setTimeout(watchCameras, delayMs);
+}
+
 async function watchCameras() {
+  polling = 0;
   try {
     [cameras, player.iceServers] = await Promise.all([
       fetchCameras(),
@@ -161,12 +176,20 @@ async function watchCameras() {
     pickFirst();
     const camera = cameras.find(({ name }) => name === player.camera);
     if (camera) player.cameraIs(camera.state, camera.fps, camera.gop_s);
-  } catch {
+    else player.cameraIsGone();
+  } catch (error) {
+    if (error.status === 401) location.assign(`login${location.hash}`);
     serverAnswers = false;
     player.cameraIs("unknown");
   }
   show();
-  setTimeout(watchCameras, POLL_MS);
+  pollIn(POLL_MS);
+}
+
+async function showWho() {
+  const me = await fetchMe().catch(() => null);
+  element("account").hidden = me?.kind !== "user";
+  setText("account", me?.name ?? "");
 }
 
 element("sound").addEventListener("click", () => {
@@ -176,6 +199,10 @@ element("sound").addEventListener("click", () => {
 element("quality").addEventListener("change", ({ target }) => player.select(target.value));
 addEventListener("hashchange", followAddress);
 signaling.addEventListener("away", () => { iceServersKnown = false; });
+signaling.addEventListener("open", showWho);
+signaling.addEventListener("news", ({ detail }) => {
+  if (detail.kind === "camera") pollIn(NEWS_MS);
+});
 for (const hint of ["pointerover", "focusin"]) {
   element("cameras").addEventListener(hint, () => player.prepare());
 }
@@ -188,6 +215,8 @@ window.cctv3 = Object.freeze({
   get camera() { return player.camera; },
   get phase() { return player.phase; },
   get session() { return player.session; },
+  get problem() { return player.problem; },
+  get moves() { return player.moves; },
   get reconnects() { return player.reconnects; },
   get firstFrameMs() { return player.firstFrameMs; },
   get pictureAgeMs() { return player.lastFrameAt === null ? null : performance.now() - player.lastFrameAt; },

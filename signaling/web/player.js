@@ -2,6 +2,7 @@
 
 import { Backoff } from "./backoff.js";
 import { Offers } from "./offer.js";
+import { Session } from "./session.js";
 import { rates, received } from "./statistics.js";
 
 const POLL_MS = 1000;
@@ -13,21 +14,20 @@ const KEYFRAME_MS = 10_000; // until the camera's GOP is known
 
 /**
  * `show()` is called whenever something to be seen has changed. Public fields are for reading:
- * `phase` is "idle", "connecting", "playing" or "waiting" (for the next attempt).
+ * `phase` is "idle", "connecting", "playing", "waiting" (for the next attempt) or "ended" (the server wants none).
  */
 export class Player {
   phase = "idle";
   camera = null;
-  session = null;
   problem = ""; // why the last attempt failed
   reconnects = 0;
+  moves = 0; // from one media worker to another, without a gap
   firstFrameMs = null; // from the wish to see the camera to its first picture
   latest = null; // last statistics entry
   rates = null;
   lastFrameAt = null; // performance.now() of the last new picture
   quality = "auto"; // what the viewer wants: "auto", "main", "sub" or "keyframes"
   refusal = ""; // why the last wish was not granted
-  showing = null; // what the server gives: {showing: "main", "sub" or "keyframes", reason}
   hasSound = false;
   iceServers = []; // to be set: what the next session may ask for its address
 
@@ -35,15 +35,18 @@ export class Player {
   #video;
   #still;
   #show;
-  #peer = null;
+  #now = null; // the session that plays
+  #next = null; // the one that shall play instead, while it connects
   #offers = new Offers();
   #backoff = new Backoff();
+  #moveBackoff = new Backoff();
   #retry = 0;
+  #moveRetry = 0;
   #connectTimer = 0;
   #disconnectedTimer = 0;
   #wantedAt = 0;
   #waitsSince = 0; // for a picture: connected, or given something else
-  #sawPicture = false; // in this session
+  #wasGone = false; // the camera, from the server's list, since the session was ended
   #liveSince = null;
   #frameMs = FRAME_MS;
   #keyframeMs = KEYFRAME_MS;
@@ -54,14 +57,22 @@ export class Player {
     this.#still = still;
     this.#show = show;
     signaling.addEventListener("open", () => this.#signalingIsBack());
-    signaling.addEventListener("session-closed", ({ detail }) => {
-      if (detail.session !== this.session) return;
-      this.#again(detail.reason, this.#sawPicture ? 0 : this.#backoff.next());
-    });
-    signaling.addEventListener("session-showing", ({ detail }) => {
-      if (detail.session === this.session) this.#isGiven(detail);
+    signaling.addEventListener("session-closed", ({ detail }) => this.#isClosed(detail));
+    signaling.addEventListener("session-showing", ({ detail }) => this.#isGiven(detail.session, detail));
+    signaling.addEventListener("session-move", ({ detail }) => {
+      if (detail.session === this.session) this.#move();
     });
     setInterval(() => this.#poll(), POLL_MS);
+  }
+
+  /** What the server calls the session that plays. */
+  get session() {
+    return this.#now?.id ?? null;
+  }
+
+  /** What the server gives: {showing: "main", "sub" or "keyframes", reason}. */
+  get showing() {
+    return this.#now?.showing ?? null;
   }
 
   /** The longest time between two pictures that is as it should be. */
@@ -72,12 +83,11 @@ export class Player {
   /** Shows another camera. */
   play(camera) {
     this.#drop();
-    this.#still.hidden = true;
-    this.#video.srcObject = null;
+    this.#clear();
     this.camera = camera;
     this.reconnects = 0;
+    this.moves = 0;
     this.firstFrameMs = null;
-    this.lastFrameAt = null;
     this.problem = "";
     this.quality = "auto";
     this.refusal = "";
@@ -112,91 +122,140 @@ export class Player {
       if (fps) this.#frameMs = 1000 / fps;
       if (gopS) this.#keyframeMs = Math.max(gopS * 1000, KEYFRAME_MS);
     }
+    if (state !== "unknown" && this.phase === "ended" && this.#wasGone) this.play(this.camera);
     if (this.phase !== "playing" || this.#liveSince === null || document.hidden) return;
     const patience = Math.max(STALLED_MS, 4 * this.pictureMs);
     const since = Math.max(this.#liveSince, this.#waitsSince, this.lastFrameAt ?? 0);
     if (now - since > patience) this.#again("no new picture from a live camera", this.#backoff.next());
   }
 
+  /** The server lists the camera no more. */
+  cameraIsGone() {
+    if (this.phase === "ended") this.#wasGone = true;
+  }
+
   async #start() {
-    const camera = this.camera;
     this.phase = "connecting";
-    const offer = this.#offers.take(this.iceServers);
-    const { peer, candidates } = offer;
-    this.#peer = peer;
-    const stream = new MediaStream();
-    peer.ontrack = ({ track }) => {
-      stream.addTrack(track);
-      if (track.kind === "video") this.#attach(peer, stream);
-    };
-    peer.onconnectionstatechange = () => this.#connectionChanged(peer);
+    const session = new Session(
+      this.#signaling,
+      this.#offers.take(this.iceServers),
+      () => this.#attach(session, false),
+      () => this.#connectionChanged(session),
+    );
+    this.#now = session;
     this.#connectTimer = setTimeout(() => {
       this.#again("no connection to the media port", this.#backoff.next());
     }, CONNECT_MS);
     this.#show();
     try {
-      await offer.ready;
-      if (peer !== this.#peer) return;
-      const sdp = peer.localDescription.sdp;
-      const answer = await this.#signaling.request({ type: "offer", camera, sdp });
-      if (peer !== this.#peer) {
-        this.#signaling.tell({ type: "close", session: answer.session });
-        return;
-      }
-      this.session = answer.session;
-      if (this.quality !== "auto") this.#askForQuality();
-      await peer.setRemoteDescription({ type: "answer", sdp: answer.sdp });
-      if (peer !== this.#peer) return;
-      // With ICE lite the server only answers checks, and needs no candidate.
-      if (/^a=ice-lite\r?$/m.test(answer.sdp)) peer.onicecandidate = null;
-      else this.#trickle(peer, answer.session, candidates);
+      await session.open(this.camera);
+      if (session === this.#now && this.quality !== "auto") this.#askForQuality();
     } catch (error) {
-      if (peer === this.#peer) this.#again(error.message, this.#backoff.next());
+      if (session !== this.#now) return;
+      const waitMs = error.retryAfterMs ?? 0;
+      const hint = waitMs > 1000 ? `; trying again in ${Math.round(waitMs / 1000)} s` : "";
+      // Not all pages at once: there was no room for all of them.
+      this.#again(error.message + hint, Math.max(this.#backoff.next(), waitMs * (1 + Math.random() / 4)));
     }
   }
 
-  /** Tells the server where it may find this browser: a TURN server lets only those in that it was told of. */
-  #trickle(peer, session, candidates) {
-    const tell = (candidate) => this.#signaling.tell({ type: "candidate", session, candidate });
-    candidates.forEach(tell);
-    peer.onicecandidate = ({ candidate }) => {
-      if (candidate && peer === this.#peer) tell(candidate);
-    };
+  /** Goes to another media worker: the session that plays is left only when the new one has a picture. */
+  async #move() {
+    if (this.#next !== null) return;
+    clearTimeout(this.#moveRetry);
+    const before = this.#now;
+    const session = new Session(
+      this.#signaling,
+      this.#offers.take(this.iceServers),
+      () => {},
+      () => this.#connectionChanged(session),
+    );
+    this.#next = session;
+    try {
+      await session.open(this.camera, before.id);
+      // Refused: the wish was refused before, too.
+      if (this.quality !== "auto") await session.select(this.quality).catch(() => {});
+      await session.picture(Math.max(CONNECT_MS, 2 * this.pictureMs));
+    } catch (error) {
+      session.close();
+      if (session !== this.#next) return;
+      this.#next = null;
+      // What plays goes on playing.
+      const waitMs = Math.max(this.#moveBackoff.next(), error.retryAfterMs ?? 0);
+      this.#moveRetry = setTimeout(() => {
+        if (before === this.#now) this.#move();
+      }, waitMs);
+      return;
+    }
+    if (session !== this.#next || before !== this.#now) {
+      session.close();
+      return;
+    }
+    this.#next = null;
+    this.#now = session;
+    this.moves += 1;
+    this.latest = null;
+    this.rates = null;
+    this.#moveBackoff.reset();
+    clearTimeout(this.#disconnectedTimer);
+    clearTimeout(this.#connectTimer);
+    this.#attach(session, true);
+    before.close();
+    this.#connectionChanged(session);
   }
 
   async #askForQuality() {
-    const { session, quality } = this;
+    const session = this.#now;
+    const { quality } = this;
     this.refusal = "";
-    if (!session) return; // the next session is asked
+    if (!session?.id) return; // asked for when the server has answered
     let refusal = "";
     try {
-      await this.#signaling.request({ type: "select", session, quality });
+      await session.select(quality);
     } catch (error) {
       refusal = error.message;
     }
-    if (session !== this.session || quality !== this.quality) return;
+    if (session !== this.#now || quality !== this.quality) return;
     this.refusal = refusal;
     this.#show();
   }
 
-  #isGiven({ showing, reason }) {
-    this.showing = { showing, reason };
-    this.#waitsSince = performance.now();
+  #isGiven(id, { showing, reason }) {
+    const session = [this.#now, this.#next].find((each) => each?.id === id);
+    if (!session) return;
+    session.showing = { showing, reason };
+    if (session === this.#now) this.#waitsSince = performance.now();
     this.#show();
   }
 
-  #attach(peer, stream) {
-    this.#video.srcObject = stream;
+  #isClosed({ session, reason, final }) {
+    if (session === this.#next?.id) this.#next.close();
+    if (session !== this.session) return;
+    if (final) this.#end(reason);
+    else this.#again(reason, this.#now.sawPicture ? 0 : this.#backoff.next());
+  }
+
+  /** Shows a session; `over` what is shown now: then the element keeps its last picture until the first new one. */
+  #attach(session, over) {
+    const shown = this.#video.srcObject;
+    if (over && shown) {
+      // Another stream would make the element black for a moment, other tracks in this one do not.
+      const before = shown.getTracks();
+      session.stream.getTracks().forEach((track) => shown.addTrack(track));
+      before.forEach((track) => shown.removeTrack(track));
+    } else {
+      this.#video.srcObject = session.stream;
+    }
     // Refused only while a browser forbids even muted playing; the element then waits for a click.
     this.#video.play().catch(() => {});
-    const shown = () => {
-      if (peer !== this.#peer) return;
+    const shownPicture = () => {
+      if (session !== this.#now) return;
       this.lastFrameAt = performance.now();
-      if (!this.#sawPicture) first();
-      this.#video.requestVideoFrameCallback?.(shown);
+      if (!session.sawPicture) first();
+      this.#video.requestVideoFrameCallback?.(shownPicture);
     };
     const first = () => {
-      this.#sawPicture = true;
+      session.sawPicture = true;
       this.firstFrameMs ??= performance.now() - this.#wantedAt;
       this.phase = "playing";
       this.problem = "";
@@ -204,14 +263,14 @@ export class Player {
       this.#backoff.reset();
       this.#show();
     };
-    if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(shown);
-    else this.#video.addEventListener("loadeddata", shown, { once: true });
+    if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(shownPicture);
+    else this.#video.addEventListener("loadeddata", shownPicture, { once: true });
   }
 
-  #connectionChanged(peer) {
-    if (peer !== this.#peer) return;
+  #connectionChanged(session) {
+    if (session !== this.#now) return;
     clearTimeout(this.#disconnectedTimer);
-    switch (peer.connectionState) {
+    switch (session.peer.connectionState) {
       case "connected":
         clearTimeout(this.#connectTimer);
         this.#waitsSince = performance.now();
@@ -240,18 +299,34 @@ export class Player {
     this.#show();
   }
 
+  /** The server wants no other session: until somebody picks the camera, or it leaves the list and comes back. */
+  #end(problem) {
+    this.#drop();
+    this.#clear();
+    this.problem = problem;
+    this.phase = "ended";
+    this.#wasGone = false;
+    this.#show();
+  }
+
   #drop() {
     clearTimeout(this.#retry);
+    clearTimeout(this.#moveRetry);
     clearTimeout(this.#connectTimer);
     clearTimeout(this.#disconnectedTimer);
-    if (this.session) this.#signaling.tell({ type: "close", session: this.session });
-    this.session = null;
-    this.showing = null;
-    this.#sawPicture = false;
     this.latest = null;
     this.rates = null;
-    this.#peer?.close();
-    this.#peer = null;
+    this.#now?.close();
+    this.#next?.close();
+    this.#now = null;
+    this.#next = null;
+  }
+
+  /** Takes the picture away. */
+  #clear() {
+    this.#still.hidden = true;
+    this.#video.srcObject = null;
+    this.lastFrameAt = null;
   }
 
   /** Keeps the last picture on screen while the next session starts. */
@@ -270,15 +345,15 @@ export class Player {
       this.#start();
       return;
     }
-    const session = this.session;
-    if (!session) return;
+    const session = this.#now;
+    if (!session?.id) return;
     try {
-      const attached = await this.#signaling.request({ type: "attach", session });
-      if (session !== this.session) return;
-      if (attached.showing) this.#isGiven(attached);
+      const attached = await this.#signaling.request({ type: "attach", session: session.id });
+      if (session !== this.#now) return;
+      if (attached.showing) this.#isGiven(session.id, attached);
       if (this.refusal) this.#askForQuality();
     } catch (error) {
-      if (session !== this.session) return;
+      if (session !== this.#now) return;
       // 404: the server is sure that the session is over. Else it is only not ready yet.
       if (error.status === 404) this.#again("the session is over", 0);
       else if (error.status) setTimeout(() => this.#reattach(session), POLL_MS);
@@ -286,14 +361,14 @@ export class Player {
   }
 
   #reattach(session) {
-    if (session === this.session && this.#signaling.isOpen) this.#signalingIsBack();
+    if (session === this.#now && this.#signaling.isOpen) this.#signalingIsBack();
   }
 
   async #poll() {
-    const peer = this.#peer;
-    if (peer) {
-      const now = received(await peer.getStats());
-      if (peer !== this.#peer) return;
+    const session = this.#now;
+    if (session) {
+      const now = received(await session.peer.getStats());
+      if (session !== this.#now) return;
       if (now) {
         const before = this.latest;
         if (before) this.rates = rates(before, now);

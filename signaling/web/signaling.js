@@ -7,13 +7,24 @@ import { Backoff } from "./backoff.js";
 const REQUEST_TIMEOUT_MS = 6000; // two workers of 2 s each may be asked in turn
 
 export class RequestFailed extends Error {
-  constructor(status, detail) {
+  constructor(status, detail, retryAfterS = 0) {
     super(detail);
     this.status = status; // as in HTTP; 0 when no answer came
+    this.retryAfterMs = retryAfterS * 1000; // the server asks not to come back sooner
   }
 }
 
-/** Events: `open`, `away`; with details `session-closed` and `session-showing`, as the server says them. */
+const UNSOLICITED = {
+  close: "session-closed",
+  showing: "session-showing",
+  move: "session-move",
+  event: "news",
+};
+
+/**
+ * Events: `open`, `away`; with the server's message as detail `session-closed`, `session-showing`, `session-move`
+ * and `news`.
+ */
 export class Signaling extends EventTarget {
   #socket = null;
   #opened = Promise.resolve();
@@ -70,12 +81,13 @@ export class Signaling extends EventTarget {
     if (waiting) {
       this.#waiting.delete(message.id);
       clearTimeout(waiting.timer);
-      if (message.type === "error") waiting.reject(new RequestFailed(message.status, message.detail));
-      else waiting.resolve(message);
-    } else if (message.type === "close") {
-      this.dispatchEvent(new CustomEvent("session-closed", { detail: message }));
-    } else if (message.type === "showing") {
-      this.dispatchEvent(new CustomEvent("session-showing", { detail: message }));
+      if (message.type === "error") {
+        waiting.reject(new RequestFailed(message.status, message.detail, message.retry_after));
+      } else {
+        waiting.resolve(message);
+      }
+    } else if (message.type in UNSOLICITED) {
+      this.dispatchEvent(new CustomEvent(UNSOLICITED[message.type], { detail: message }));
     }
   }
 

@@ -9,6 +9,7 @@ from common import config, wire
 from common.access_unit import AccessUnit
 from common.bus import ControlServer, MediaSubscriber, ipc_endpoint
 from common.messages import CameraReport, IngestHello, Message
+from common.resolved import store_resolved
 from tests.bench.process import running, usage
 from tests.support.ports import free_tcp_port
 
@@ -63,7 +64,7 @@ async def run(folder: Path, clip_file: Path, count: int, seconds: float) -> Came
     port = free_tcp_port()
     names = [f"cam{number}" for number in range(count)]
     cameras = tuple(config.CameraConfig(name, f"rtsp://127.0.0.1:{port}/{name}") for name in names)
-    config.store_resolved(config.Config(cameras=cameras), folder)
+    store_resolved(config.Config(cameras=cameras), folder)
     watches: dict[str, _Watch] = {}
     reports: dict[str, CameraReport] = {}
 

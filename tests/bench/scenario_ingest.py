@@ -14,6 +14,7 @@ from common.access_unit import AccessUnit
 from common.bus import ControlServer, MediaSubscriber, ipc_endpoint
 from common.errors import BusError
 from common.messages import CameraReport, IngestHello, Message
+from common.resolved import store_resolved
 from tests.bench import clip, pacing
 from tests.bench.measure import percentile
 from tests.bench.process import running, usage
@@ -93,7 +94,7 @@ async def _ingest(
 ) -> IngestStep:
     port, log = free_tcp_port(), folder / "sent"
     camera = config.CameraConfig(CAMERA, f"rtsp://127.0.0.1:{port}/bench", transport=(carrier,))
-    config.store_resolved(config.Config(cameras=(camera,)), folder)
+    store_resolved(config.Config(cameras=(camera,)), folder)
     hello: asyncio.Future[IngestHello] = asyncio.get_running_loop().create_future()
     reports: list[CameraReport] = []
     received: list[AccessUnit] = []

@@ -22,6 +22,7 @@ from common.messages import (
     VideoReport,
     WorkerReport,
 )
+from common.resolved import store_resolved
 from tests.bench import clip
 from tests.bench.process import running
 from tests.support.ports import free_media_ports
@@ -158,7 +159,7 @@ async def worker_box(
 ) -> AsyncIterator[WorkerBox]:
     """Starts everything in `folder`; `form` is the worker's send path, by default the best it has."""
     camera = config.CameraConfig(CAMERA, "rtsp://127.0.0.1/unused")
-    config.store_resolved(config.Config(cameras=(camera,), media_port=free_media_ports(1)), folder)
+    store_resolved(config.Config(cameras=(camera,), media_port=free_media_ports(1)), folder)
     log = folder / "publisher.log"
     endpoint = ipc_endpoint(folder, "media")
     environment = {"CCTV3_RUN": str(folder)}

@@ -57,6 +57,8 @@ def test_files_of_an_earlier_run_go(folder: Path) -> None:
     for stale in ("control.sock", "camera-door.sock", "supervisor.sock.77", "supervisord.pid"):
         (folder / stale).touch()
     (folder / "kept.txt").touch()
+    (folder / "state").mkdir()
+    (folder / "state" / "links.json").touch()
     supervision.prepare(folder, Config(cameras=CAMERAS[1:]), 8554)
     left = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     assert left == [
@@ -65,6 +67,8 @@ def test_files_of_an_earlier_run_go(folder: Path) -> None:
         "kept.txt",
         "programs/ingest-yard.conf",
         "programs/simulated-camera.conf",
+        "signaling.json",
+        "state/links.json",
         "system.json",
     ]
 
@@ -125,7 +129,7 @@ async def test_twenty_programs_stop_together_and_an_idle_supervisor_costs_nothin
         await asyncio.sleep(1)
         assert sum(supervisor.cpu_times()[:2]) - before < 0.3
         killed = system.kill("ingest-cam7")
-        await system.until(lambda: system.pid("ingest-cam7") != killed and len(system.pids()) == 22)
+        await system.until(lambda: system.pid("ingest-cam7") != killed and len(system.pids()) == 23)
         # supervisord by itself takes most of a second for each of its groups.
         asked = time.monotonic()
         await system.stop()
@@ -138,7 +142,8 @@ async def test_the_whole_system_starts_mends_itself_and_leaves_nothing() -> None
     async with simulated_camera(port) as url:
         cameras = {"door": {"url": url}, "gone": {"url": "rtsp://u:s3cret@127.0.0.1:1/"}}
         async with running_system(cameras, workers=2) as system:
-            assert set(system.pids()) == {"signaling", "fanout-0", "fanout-1", "ingest-door", "ingest-gone"}
+            cameras_programs = {"ingest-door", "ingest-gone"}
+            assert set(system.pids()) == {"signaling", "keeper", "fanout-0", "fanout-1"} | cameras_programs
             await system.until_live("door")
 
             # A second start in the same run folder is refused, and harms nobody.

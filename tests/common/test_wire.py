@@ -129,7 +129,8 @@ def test_another_version_is_named() -> None:
 
 _GOOD = {"session": "s", "reason": "r"}
 _MAIN = {"name": "main", "video": None, "audio": None}
-_OFFER = {"session": "s", "camera": "front", "media_endpoint": "ipc:///x", "sdp": "v=0"}
+_WATCHER = dataclasses.asdict(messages.ANYBODY)
+_OFFER = {"session": "s", "camera": "front", "media_endpoint": "ipc:///x", "sdp": "v=0", "watcher": _WATCHER}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +155,10 @@ _OFFER = {"session": "s", "camera": "front", "media_endpoint": "ipc:///x", "sdp"
         ([VERSION, "offer", 0, {**_OFFER, "renditions": [{**_MAIN, "name": "third"}]}], "renditions.name"),
         ([VERSION, "offer", 0, {**_OFFER, "renditions": [{**_MAIN, "video": {}}]}], "renditions.video"),
         ([VERSION, "offer", 0, {**_OFFER, "renditions": _MAIN}], "renditions"),
+        (
+            [VERSION, "offer", 0, {**_OFFER, "renditions": [], "watcher": {**_WATCHER, "role": "root"}}],
+            "role",
+        ),
     ],
 )
 def test_malformed_messages(outer: object, says: str) -> None:

@@ -15,7 +15,6 @@ import pytest
 from common import messages, wire
 from common.access_unit import AccessUnit
 from common.bus import ControlServer, MediaPublisher, ipc_endpoint
-from common.config import FanoutConfig, SystemConfig
 from common.errors import LocalError
 from common.messages import (
     Answer,
@@ -37,6 +36,7 @@ from common.messages import (
     SessionsRequest,
     WorkerReport,
 )
+from common.resolved import FanoutConfig, SystemConfig
 from common.rtp import Goodbye, KeyframeRequest, Nack, ReceiverReport, SenderReport, serialize_rtcp
 from common.units import timestamp_delta
 from fanout.ice.session import IceSession

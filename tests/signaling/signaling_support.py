@@ -10,18 +10,23 @@ from typing import Literal
 
 import aiohttp
 
+from common.access_config import AuthConfig, ProxyAuthConfig, SignalingConfig, UserConfig
 from common.bus import ControlClient, ipc_endpoint
 from common.messages import (
+    ANYBODY,
     Answer,
     CameraReport,
     CandidateRequest,
     CloseRequest,
     Done,
+    DrainRequest,
+    EditRequest,
     FanoutHello,
     IngestHello,
     Message,
     OfferRequest,
     Refused,
+    ReloadRequest,
     SelectRequest,
     SessionChanged,
     SessionEnded,
@@ -29,10 +34,17 @@ from common.messages import (
     SessionReport,
     SessionsReport,
     SessionsRequest,
+    Settings,
+    SettingsEntry,
+    SettingsRequest,
+    SettingsState,
+    Watcher,
     WorkerReport,
 )
+from signaling.access.authority import Authority
 from signaling.app import create_app, listen
 from signaling.broker import SETTLING_S, Broker
+from signaling.sessions import Session
 from tests.support.reports import WELL
 
 DEADLINE_S = 0.3
@@ -93,6 +105,9 @@ def worker_report(worker: str, cpu: float = 0.0, viewers: int = 0) -> WorkerRepo
         switches=2,
         rejected=1,
         history_octets=5_000_000,
+        cameras=("front",),
+        refused_sends=0,
+        draining=False,
     )
 
 
@@ -129,6 +144,9 @@ class FakeWorker:
     requests: list[Message] = field(default_factory=list)
     reply: Message | None = None
     silent: bool = False
+    draining: bool = False
+    pid: int = 100
+    watchers: dict[str, Watcher] = field(default_factory=dict)
     notices: tuple[SessionChanged | SessionEnded, ...] = ()
     "What it says of a session while it is being opened; their ids are filled in."
 
@@ -137,11 +155,15 @@ class FakeWorker:
         return self
 
     def hello(self) -> FanoutHello:
-        entries = tuple(SessionEntry(session, camera) for session, camera in self.sessions.items())
-        return FanoutHello(self.name, self.epoch, 100, entries)
+        entries = tuple(
+            SessionEntry(session, camera, self.watchers.get(session, ANYBODY))
+            for session, camera in self.sessions.items()
+        )
+        return FanoutHello(self.name, self.epoch, self.pid, entries)
 
     def report(self, cpu: float = 0.0) -> None:
-        self.client.notify(worker_report(self.name, cpu, len(self.sessions)))
+        report = worker_report(self.name, cpu, len(self.sessions))
+        self.client.notify(dataclasses.replace(report, draining=self.draining))
 
     def change(self, session: str, showing: Literal["main", "sub", "keyframes"], reason: str) -> None:
         self.client.notify(SessionChanged(session, showing, reason))
@@ -162,9 +184,13 @@ class FakeWorker:
         match message:
             case OfferRequest():
                 self.sessions[message.session] = message.camera
+                self.watchers[message.session] = message.watcher
                 for notice in self.notices:
                     self.client.notify(dataclasses.replace(notice, session=message.session))
                 return Answer(message.session, ANSWER, f"srv{len(self.requests)}")
+            case DrainRequest(draining):
+                self.draining = draining
+                return Done()
             case SessionsRequest():
                 return SessionsReport(tuple(session_report(*entry) for entry in self.sessions.items()))
             case CandidateRequest() | SelectRequest():
@@ -176,10 +202,73 @@ class FakeWorker:
         raise AssertionError(message)
 
 
+SETTINGS = SettingsState(1, 1, ("front", "yard"), True, None, ())
+
+
+@dataclass
+class FakeKeeper:
+    """Keeps entries in memory; the etag of each is its content."""
+
+    endpoint: str
+    state: SettingsState = SETTINGS
+    entries: dict[str, str] = field(default_factory=dict)
+    requests: list[Message] = field(default_factory=list)
+    reply: Message | None = None
+    silent: bool = False
+
+    def start(self, identity: str = "keeper") -> "FakeKeeper":
+        self.client = ControlClient(self.endpoint, identity, lambda: self.state, self.answer)
+        return self
+
+    def change(self, **changes: object) -> None:
+        """Other settings are in force, or the file has another error."""
+        self.state = dataclasses.replace(self.state, **changes)  # type: ignore[arg-type]
+        self.client.notify(self.state)
+
+    async def answer(self, message: Message) -> Message:
+        self.requests.append(message)
+        if self.silent:
+            await asyncio.Event().wait()
+        if self.reply is not None:
+            return self.reply
+        match message:
+            case ReloadRequest():
+                return self.state
+            case EditRequest(_, name, content, etag):
+                before = self.entries.get(name)
+                if etag not in (None, "new" if before is None else before):
+                    return Refused("changed-meanwhile" if etag != "new" else "exists", f"{name}: look again")
+                if content is None:
+                    if before is None:
+                        return Refused("unknown", f"there is no {name}")
+                    del self.entries[name]
+                else:
+                    self.entries[name] = content
+            case SettingsRequest(_, name):
+                if name is not None:
+                    found = self.entries.get(name)
+                    return Settings((SettingsEntry(name, found, found),) if found is not None else ())
+        return Settings(tuple(SettingsEntry(name, text, text) for name, text in self.entries.items()))
+
+
+USER = "X-Remote-User"
+"The header by which a test says who asks, where the system was started with users."
+
+
+def users(*known: UserConfig) -> SignalingConfig:
+    """These users, each known by the header as if a reverse proxy had logged them in."""
+    return SignalingConfig(
+        auth=AuthConfig("users", known, proxy=ProxyAuthConfig(USER, ("127.0.0.1/32",))),
+        trusted_proxies=("127.0.0.1/32",),
+    )
+
+
 class System:
     """Signaling as it runs, its peers and an HTTP client."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, config: SignalingConfig | None = None) -> None:
+        self.folder = folder
+        self.config = config or SignalingConfig()
         self.endpoint = ipc_endpoint(folder, "control")
         self.clock = FakeClock()
         self.peers: list[ControlClient] = []
@@ -190,14 +279,17 @@ class System:
         "The first worker, where a fixture made one."
 
     async def start(self) -> None:
-        self.broker = Broker(("front", "yard"), self.endpoint, self.clock, DEADLINE_S)
-        self.runner = await listen(create_app(self.broker, self.clock, self.ice_urls), "127.0.0.1", 0)
+        self.authority = Authority(self.clock, self.folder / "state", self.config, loopback=True)
+        self.broker = Broker(("front", "yard"), self.endpoint, self.clock, self.authority, DEADLINE_S)
+        app = create_app(self.broker, self.authority, self.clock, self.folder, self.ice_urls)
+        self.runner = await listen(app, "127.0.0.1", 0)
         self.port = self.runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self.port}"
 
     async def stop(self) -> None:
         await self.runner.cleanup()
         await self.broker.close()
+        self.authority.close()
 
     async def close(self) -> None:
         await self.client.close()
@@ -219,6 +311,17 @@ class System:
     def has_worker(self, name: str) -> bool:
         return any(worker.identity == f"fanout-{name}" for worker in self.broker.registry.workers())
 
+    async def add_keeper(self) -> FakeKeeper:
+        keeper = FakeKeeper(self.endpoint).start()
+        self.peers.append(keeper.client)
+        await eventually(lambda: self.broker.settings is not None)
+        return keeper
+
+    async def open(self, camera: str = "front", watcher: Watcher = ANYBODY) -> Session:
+        """A session without a socket."""
+        session, _ = await self.broker.open(camera, OFFER, None, watcher)
+        return session
+
     async def add_ingest(self, camera: str, **changes: object) -> ControlClient:
         epoch = next(self._epochs)
         hello = IngestHello(camera, epoch, 200, f"ipc:///run/{camera}.sock")
@@ -229,15 +332,21 @@ class System:
         return peer
 
     async def post(
-        self, camera: str = "front", body: str | bytes = OFFER, kind: str = "application/sdp"
+        self,
+        camera: str = "front",
+        body: str | bytes = OFFER,
+        kind: str = "application/sdp",
+        user: str | None = None,
     ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": kind}
+        headers = {"Content-Type": kind} | ({USER: user} if user is not None else {})
         return await self.client.post(f"{self.url}/whep/{camera}", data=body, headers=headers)
 
 
-async def started(folder: Path, ice_urls: tuple[str, ...] = ()) -> System:
+async def started(
+    folder: Path, config: SignalingConfig | None = None, ice_urls: tuple[str, ...] = ()
+) -> System:
     """Signaling with the live camera `front` and the worker `w0`; `yard` is configured but not up."""
-    system = System(folder)
+    system = System(folder, config)
     system.ice_urls = ice_urls
     await system.start()
     system.settle()

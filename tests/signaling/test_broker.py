@@ -1,27 +1,34 @@
 """The broker's watch over silence, and a bus that says strange things."""
 
 import asyncio
+import dataclasses
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from signaling_support import (
-    OFFER,
     SUB,
+    USER,
     FakeClock,
     System,
     eventually,
+    started,
+    users,
     worker_report,
 )
 
+from common.access_config import UserConfig
 from common.messages import (
     CameraEvent,
     CameraReport,
     Done,
     HelloWanted,
     RenditionFormat,
-    SelectRequest,
     SessionChanged,
     SessionEnded,
 )
+from signaling.access.principal import Principal
 from signaling.problems import Problem
 from tests.support.reports import WELL
 
@@ -44,12 +51,20 @@ class StandstillClock(FakeClock):
         await super().sleep(delay_s)
 
 
+def change_of(system: System, session: str) -> SessionChanged | None:
+    kept = system.broker.sessions.get(session)
+    assert kept is not None
+    return kept.change
+
+
 async def test_silence_counts_only_while_signaling_runs(system: System) -> None:
     clock = StandstillClock(system.clock.now_s)
-    system.broker._clock = system.broker.registry._clock = clock
+    system.broker._clock = system.broker.registry._clock = system.broker._keeper._clock = clock
+    await system.add_keeper()
     watch = asyncio.ensure_future(system.broker.run())
     await eventually(lambda: clock.sleeps == 2)
     assert system.has_worker("w0")
+    assert system.broker.settings is not None
     clock.go_on.set()
     await eventually(lambda: not system.has_worker("w0"))
     watch.cancel()
@@ -77,15 +92,6 @@ async def test_messages_that_no_peer_sends_are_ignored(system: System) -> None:
     system.worker.client.notify(Done())
     system.worker.client.notify(worker_report("w0", cpu=0.2))
     await eventually(lambda: any(load.cpu == 0.2 for load in system.broker._loads()))
-
-
-async def test_a_strange_reply_is_an_internal_error(system: System) -> None:
-    system.worker.reply = Done()
-    async with await system.post() as response:
-        assert response.status == 500
-    async with system.client.ws_connect(f"{system.url}/ws") as socket:
-        await socket.send_json({"type": "offer", "camera": "front", "sdp": OFFER})
-        assert (await socket.receive_json())["status"] == 500
 
 
 async def test_sessions_of_gone_viewers_are_counted_until_they_end(system: System) -> None:
@@ -119,37 +125,135 @@ async def test_an_offer_says_what_is_known_of_the_camera(
 
 async def test_what_is_said_while_a_session_is_opened_is_not_lost(system: System) -> None:
     system.worker.notices = (SessionChanged("", "sub", "narrow link"),)
-    session, _ = await system.broker.open("front", OFFER)
-    await eventually(lambda: system.broker.find(session.id).change)
-    assert system.broker.find(session.id).change == SessionChanged(session.id, "sub", "narrow link")
+    session = await system.open()
+    await eventually(lambda: change_of(system, session.id))
+    assert change_of(system, session.id) == SessionChanged(session.id, "sub", "narrow link")
     system.worker.notices = (SessionEnded("", "DTLS failed"),)
-    session, _ = await system.broker.open("front", OFFER)
+    session = await system.open()
     await eventually(lambda: system.broker.sessions.get(session.id) is None)
 
 
-async def test_a_selection_that_is_not_answered(system: System) -> None:
-    session, _ = await system.broker.open("front", OFFER)
-    system.worker.silent = True
-    with pytest.raises(Problem, match="did not answer in time"):
-        await system.broker.select(session, "sub")
-    assert SelectRequest(session.id, "sub") in system.worker.requests
+async def test_the_end_of_a_workers_process_is_its_end(system: System) -> None:
+    """Its viewers are told at once, and an offer that it had not answered goes to another worker."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import time; time.sleep(60)", "fanout", stdin=asyncio.subprocess.DEVNULL
+    )
+    try:
+        worker = await system.add_worker("w1", pid=process.pid)
+        sessions = [await system.open() for _ in range(4)]
+        worker.silent = True
+        waiting = [asyncio.ensure_future(system.open()) for _ in range(2)]
+        await eventually(lambda: worker.offers()[-1].session not in worker.sessions)
+        process.kill()
+        await eventually(lambda: not system.has_worker("w1"))
+        moved = await asyncio.gather(*waiting)
+    finally:
+        await process.wait()
+    assert {session.worker for session in moved} == {"fanout-w0"}
+    left = [session for session in sessions if system.broker.sessions.get(session.id)]
+    assert {session.worker for session in left} == {"fanout-w0"}
+    assert 0 < len(left) < len(sessions)
+    told = [(event.worker, event.what) for event in system.broker.events._kept if event.kind == "worker"]
+    assert told[-1] == ("fanout-w1", "died")
+    # Late news of the old process: it is asked who it is.
+    worker.client.notify(worker_report("w1"))
+    await eventually(lambda: system.has_worker("w1"))
 
 
-async def test_a_selection_of_a_session_that_the_worker_forgot(system: System) -> None:
-    session, _ = await system.broker.open("front", OFFER)
-    system.worker.sessions.clear()
+ANNA = UserConfig("anna", "viewer", ("front",))
+OLGA = UserConfig("olga", "operator")
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[System]:
+    """A system that anna, who may see `front`, and the operator olga use."""
+    system = await started(tmp_path, config=users(ANNA, OLGA))
+    yield system
+    await system.close()
+
+
+async def location(system: System, user: str) -> str:
+    async with await system.post(user=user) as response:
+        assert response.status == 201
+        return f"{system.url}/whep/{response.headers['Location']}"
+
+
+@pytest.mark.parametrize(
+    "known",
+    [(OLGA,), (OLGA, dataclasses.replace(ANNA, cameras=("yard",)))],
+    ids=["user gone", "camera withdrawn"],
+)
+async def test_what_is_not_allowed_any_more_ends_at_once(
+    guarded: System, known: tuple[UserConfig, ...]
+) -> None:
+    for user in ("anna", "olga"):
+        await location(guarded, user)
+    guarded.authority.configure(users(*known))
+    assert [session.watcher.name for session in guarded.broker.sessions.all()] == ["olga"]
+    await eventually(lambda: len(guarded.worker.sessions) == 1)
+    ended = [event for event in guarded.broker.events._kept if event.what == "ended"]
+    assert [(event.viewer, event.text) for event in ended] == [("anna", "access was withdrawn")]
+    (left,) = guarded.broker.sessions.all()
+    assert guarded.broker.principal_may(left)
+
+
+async def test_after_a_restart_signaling_still_knows_whose_a_session_is(guarded: System) -> None:
+    path = (await location(guarded, "anna")).removeprefix(guarded.url)
+    await guarded.stop()
+    await guarded.start()
+    guarded.settle()
+    async with asyncio.timeout(10):
+        while not guarded.broker.sessions.all():
+            guarded.worker.report()
+            await asyncio.sleep(0.02)
+    (session,) = guarded.broker.sessions.all()
+    assert (session.watcher.name, session.watcher.address) == ("anna", "127.0.0.1")
+    guarded.broker.tick()
+    assert guarded.broker.sessions.all() == [session]
+    guarded.authority.configure(users(OLGA))
+    assert guarded.broker.sessions.all() == []
+    await eventually(lambda: not guarded.worker.sessions)
+    async with guarded.client.delete(guarded.url + path, headers={USER: "olga"}) as response:
+        assert response.status == 404
+
+
+async def test_an_offer_of_somebody_who_is_gone(guarded: System) -> None:
+    await location(guarded, "anna")
+    (session,) = guarded.broker.sessions.all()
+    guarded.authority.configure(users(OLGA))
     with pytest.raises(Problem) as raised:
-        await system.broker.select(session, "sub")
+        await guarded.open(watcher=session.watcher)
+    assert raised.value.status == 401
+
+
+OLGA_HERSELF = Principal("olga", "user", "operator", ("*",))
+
+
+async def test_kick(system: System) -> None:
+    sessions = [await system.open() for _ in range(3)]
+    kicked = await system.broker.kick(f"{sessions[0].id[:6]}…", OLGA_HERSELF)
+    assert kicked.id == sessions[0].id
+    await eventually(lambda: len(system.worker.sessions) == 2)
+    for prefix, status in ((sessions[0].id, 404), (sessions[1].id[:5], 404), ("", 404)):
+        with pytest.raises(Problem) as raised:
+            await system.broker.kick(prefix, OLGA_HERSELF)
+        assert raised.value.status == status
+    twin = dataclasses.replace(sessions[1], id=sessions[1].id[:10] + "x" * 12)
+    system.broker.sessions.add(twin, None)
+    with pytest.raises(Problem) as raised:
+        await system.broker.kick(twin.id[:8], OLGA_HERSELF)
+    assert raised.value.status == 409
+    with pytest.raises(Problem) as raised:
+        await system.broker.kick(twin.id, dataclasses.replace(OLGA_HERSELF, cameras=("yard",)))
     assert raised.value.status == 404
-    assert system.broker.sessions.get(session.id) is None
+    assert (await system.broker.kick(twin.id, OLGA_HERSELF)).id == twin.id
 
 
-async def test_every_worker_is_asked_for_its_sessions(system: System) -> None:
-    deaf, odd = await system.add_worker("w1"), await system.add_worker("w2")
-    session, _ = await system.broker.open("front", OFFER)
-    serving = {"fanout-w0": system.worker, "fanout-w1": deaf, "fanout-w2": odd}.pop(session.worker)
-    others = [worker for worker in (system.worker, deaf, odd) if worker is not serving]
-    others[0].silent, others[1].reply = True, Done()
-    reports = await system.broker.session_reports()
-    assert [report.session for report in reports[session.worker] or ()] == [session.id]
-    assert [reports[f"fanout-{worker.name}"] for worker in others] == [None, None]
+async def test_everybody_sees_his_cameras(system: System) -> None:
+    def seen(*patterns: str) -> list[str]:
+        principal = Principal("anna", "user", "viewer", patterns)
+        return [status.name for status in system.broker.visible(principal)]
+
+    assert seen("*") == ["front", "yard"]
+    assert seen("y*") == ["yard"]
+    assert seen() == []

@@ -18,6 +18,8 @@ CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 9 typ host"
     ("content", "command"),
     [
         ({"type": "offer", "camera": "front", "sdp": OFFER}, Offer("front", OFFER)),
+        ({"type": "offer", "camera": "front", "sdp": OFFER, "replaces": None}, Offer("front", OFFER)),
+        ({"type": "offer", "camera": "front", "sdp": OFFER, "replaces": "s"}, Offer("front", OFFER, "s")),
         ({"type": "attach", "session": "s"}, Attach("s")),
         ({"type": "close", "session": "s"}, Close("s")),
         ({"type": "select", "session": "s", "quality": "keyframes"}, Select("s", "keyframes")),
@@ -74,6 +76,7 @@ def test_candidates_that_are_none(candidate: object) -> None:
         (json.dumps({"type": "offer", "camera": "front", "sdp": "v=0\n" + "é" * 40_000}), 413),
         (json.dumps({"type": "offer", "camera": "front", "sdp": "v=0\n" + "a" * (1 << 20)}), 413),
         ('{"type":"offer","camera":"front"}', 400),
+        ('{"type":"offer","camera":"front","sdp":"v=0\\r\\n","replaces":7}', 400),
         ('{"type":"close"}', 400),
         ('{"type":"select","session":"s"}', 400),
         ('{"type":"select","session":"s","quality":"best"}', 400),

@@ -1,12 +1,18 @@
 """What Prometheus reads: every series, by the library's own parser."""
 
 import dataclasses
+from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 from signaling_support import SUB, System, camera_report, eventually
 
-from common.messages import CameraReport
+from common.messages import CameraReport, SettingsState
+from signaling.http_body import problems
+from signaling.metrics import Metrics
+from signaling.problems import Problem
 from signaling.workers import INGEST_SILENCE_S, WORKER_SILENCE_S
 from tests.support.reports import WELL
 
@@ -51,6 +57,9 @@ async def test_workers(system: System) -> None:
     assert scraped("worker_info", worker="fanout-w0", egress="kernel") == 1
     values = {
         "viewers": 0,
+        "draining": 0,
+        "packets_per_second": 900,
+        "refused_sends_total": 0,
         "cpu_ratio": 0.25,
         "loop_lag_seconds": 0.002,
         "packets_total": 90_000,
@@ -66,7 +75,7 @@ async def test_workers(system: System) -> None:
 
 async def test_cameras(system: System) -> None:
     ingest = await system.add_ingest("yard")
-    main = dataclasses.replace(WELL, state="stalled", lost_packets=7, reconnects=3)
+    main = dataclasses.replace(WELL, state="stalled", lost_packets=7, reconnects=3, malformed=2, damaged=1)
     ingest.notify(CameraReport("yard", (main, SUB)))
     await eventually(lambda: len(system.broker.registry.status("yard").renditions) == 2)
     system.clock.now_s += 0.5
@@ -78,6 +87,12 @@ async def test_cameras(system: System) -> None:
         "access_units_total": 1500,
         "lost_packets_total": 7,
         "reconnects_total": 3,
+        "malformed_packets_total": 2,
+        "damaged_access_units_total": 1,
+        "jitter_seconds": 0.004,
+        "clock_offset_seconds": -0.2,
+        "clock_drift_ratio": pytest.approx(0.00002),
+        "gop_seconds": 2,
         "last_access_unit_age_seconds": pytest.approx(0.52),
     }
     read = {name: scraped(f"camera_{name}", camera="yard", rendition="main") for name in values}
@@ -89,7 +104,13 @@ async def test_cameras(system: System) -> None:
         "access_units_total": 1500,
         "lost_packets_total": 0,
         "reconnects_total": 0,
+        "malformed_packets_total": 0,
+        "damaged_access_units_total": 0,
+        "jitter_seconds": 0.004,
+        "clock_offset_seconds": -0.2,
+        "clock_drift_ratio": pytest.approx(0.00002),
     }
+    assert [scraped("ingest_up", camera=camera) for camera in ("front", "yard")] == [1, 1]
     assert scraped("camera_up", camera="front", rendition="main") == 1
     for camera, rendition, state in (
         ("yard", "main", "stalled"),
@@ -113,7 +134,16 @@ async def test_what_is_not_heard_has_no_figures(system: System) -> None:
     assert scraped("camera_up", camera="front", rendition="main") == 0
     assert scraped("camera_state", camera="front", rendition="main", state="down") == 1
     assert scraped("camera_state", camera="yard", rendition="main", state="down") == 1
-    assert scraped.names() == {"cctv3_workers", "cctv3_camera_up", "cctv3_camera_state", "cctv3_sessions"}
+    assert scraped("ingest_up", camera="front") == 0
+    names = {name for name in scraped.names() if not name.startswith("cctv3_signaling_")}
+    assert names == {
+        "cctv3_workers",
+        "cctv3_ingest_up",
+        "cctv3_camera_up",
+        "cctv3_camera_state",
+        "cctv3_sessions",
+        "cctv3_keeper_up",
+    }
 
 
 async def test_sessions(system: System) -> None:
@@ -128,3 +158,83 @@ async def test_errors_of_cameras_are_not_told(system: System) -> None:
     ingest.notify(camera_report("yard", error="rtsp://who:s3cret@camera/ refused", via="s3cret"))
     await eventually(lambda: system.broker.registry.status("yard").main.via == "s3cret")  # type: ignore[union-attr]
     assert "s3cret" not in (await scrape(system)).text
+
+
+async def test_settings(system: System) -> None:
+    system.broker.settings = SettingsState(1, 7, ("front",), True, "cameras.1: url: s3cret", ("http.listen",))
+    scraped = await scrape(system)
+    assert scraped("keeper_up") == 1
+    assert scraped("settings_revision") == 7
+    assert scraped("settings_error") == 1
+    assert scraped("settings_restart_needed") == 1
+    assert "s3cret" not in scraped.text
+
+
+async def test_signaling_itself(system: System) -> None:
+    scraped = await scrape(system)
+    for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"):
+        assert scraped(f"signaling_process_{name}"), name
+
+
+class Counted:
+    """Requests to a few handlers behind the middleware."""
+
+    def __init__(self, system: System, client: "TestClient[web.Request, web.Application]") -> None:
+        self._broker = system.broker
+        self.client = client
+
+    def __call__(self, name: str, **labels: str) -> float | None:
+        return self._broker.counters.registry.get_sample_value(f"cctv3_signaling_{name}", labels)
+
+
+@pytest.fixture
+async def counted(system: System) -> AsyncIterator[Counted]:
+    async def camera(request: web.Request) -> web.Response:
+        if request.match_info["camera"] == "broken":
+            raise RuntimeError
+        return web.Response()
+
+    async def login(request: web.Request) -> web.Response:
+        if status := int(await request.text()):
+            raise Problem(status, "refused")
+        return web.Response(status=204)
+
+    async def socket(request: web.Request) -> web.WebSocketResponse:
+        answer = web.WebSocketResponse()
+        await answer.prepare(request)
+        await answer.receive()
+        return answer
+
+    app = web.Application(middlewares=[Metrics(system.broker).middleware, problems])
+    app.add_routes(
+        [web.get("/cameras/{camera}", camera), web.post("/api/v1/login", login), web.get("/ws", socket)]
+    )
+    async with TestClient(TestServer(app)) as client:
+        yield Counted(system, client)
+
+
+async def test_requests_are_counted_by_template_and_class(counted: Counted) -> None:
+    for path in ("/cameras/a", "/cameras/b", "/cameras/broken", "/nothing/here", "/../etc/passwd"):
+        await counted.client.get(path)
+    await counted.client.request("PROPFIND", "/cameras/a")
+    route = "/cameras/{camera}"
+    assert counted("requests_total", method="GET", route=route, status="2xx") == 2
+    assert counted("requests_total", method="GET", route=route, status="5xx") == 1
+    assert counted("requests_total", method="any", route="none", status="4xx") == 3
+    assert counted("request_seconds_count", route=route) == 3
+    assert counted("requests_open", route=route) == 0
+
+
+async def test_logins_are_counted(counted: Counted) -> None:
+    for body in ("0", "401", "401", "429", "400"):
+        await counted.client.post("/api/v1/login", data=body)
+    assert [counted("logins_total", result=each) for each in ("ok", "failed", "limited")] == [1, 2, 1]
+
+
+async def test_a_websocket_is_open_until_it_ends(counted: Counted) -> None:
+    async with counted.client.ws_connect("/ws"):
+        await eventually(lambda: counted("requests_open", route="/ws") == 1)
+        assert counted("requests_total", method="GET", route="/ws", status="1xx") is None
+    await eventually(lambda: counted("requests_open", route="/ws") == 0)
+    assert counted("requests_total", method="GET", route="/ws", status="1xx") == 1
+    assert counted("request_seconds_count", route="/ws") is None

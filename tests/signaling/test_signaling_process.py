@@ -9,7 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from common.config import CameraConfig, Config, store_resolved
+from common.config import CameraConfig, Config
+from common.resolved import store_resolved
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """The WebSocket over real HTTP and the real bus."""
 
 import asyncio
+import dataclasses
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,25 +11,50 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signaling_support import ANSWER, FRAGMENT, OFFER, FakeWorker, System, eventually, started
+from signaling_support import (
+    ANSWER,
+    FRAGMENT,
+    OFFER,
+    USER,
+    FakeWorker,
+    System,
+    eventually,
+    started,
+    users,
+    worker_report,
+)
 
+from common.access_config import UserConfig
 from common.messages import CandidateRequest, CloseRequest, Refused, SelectRequest, SessionChanged
+from signaling.broker import WITHDRAWN
 from signaling.sessions import ORPHAN_GRACE_S
-from signaling.websocket import MAX_REQUESTS
+from signaling.websocket import MAX_REQUESTS, UNAUTHORIZED
 
 Socket = aiohttp.ClientWebSocketResponse
 
+CLOSED = {"type": "close", "final": False}
+ANNA = UserConfig("anna", "viewer", ("front",))
+OLGA = UserConfig("olga", "operator")
+
 
 @asynccontextmanager
-async def connected(system: System) -> AsyncIterator[Socket]:
-    async with system.client.ws_connect(f"{system.url}/ws") as socket:
+async def connected(system: System, user: str | None = None) -> AsyncIterator[Socket]:
+    headers = {USER: user} if user is not None else {}
+    async with system.client.ws_connect(f"{system.url}/ws", headers=headers) as socket:
         yield socket
+
+
+async def said(socket: Socket) -> dict[str, object]:
+    """The next message that is not an event."""
+    while True:
+        message: dict[str, object] = await socket.receive_json()
+        if message["type"] != "event":
+            return message
 
 
 async def ask(socket: Socket, **message: object) -> dict[str, object]:
     await socket.send_json(message)
-    reply: dict[str, object] = await socket.receive_json()
-    return reply
+    return await said(socket)
 
 
 async def opened(socket: Socket, camera: str = "front") -> str:
@@ -43,7 +69,7 @@ async def test_offer_candidate_close(system: System) -> None:
         await socket.send_json({"type": "candidate", "session": session, "candidate": FRAGMENT})
         await eventually(lambda: CandidateRequest(session, FRAGMENT) in system.worker.requests)
         reply = await ask(socket, type="close", session=session)
-        assert reply == {"type": "close", "session": session, "reason": "closed by the viewer"}
+        assert reply == {**CLOSED, "session": session, "reason": "closed by the viewer"}
         await eventually(lambda: CloseRequest(session) in system.worker.requests)
 
 
@@ -63,9 +89,9 @@ async def test_what_is_shown_is_told_after_the_answer(system: System) -> None:
     async with connected(system) as socket:
         session = await opened(socket)
         shown = {"session": session, "showing": "sub", "reason": "the link carries 300 kbit/s"}
-        assert await socket.receive_json() == {"type": "showing", **shown}
+        assert await said(socket) == {"type": "showing", **shown}
         system.worker.change(session, "main", "asked for")
-        reply = await socket.receive_json()
+        reply = await said(socket)
         assert (reply["type"], reply["showing"], reply["reason"]) == ("showing", "main", "asked for")
 
 
@@ -76,7 +102,7 @@ async def test_only_the_sessions_own_worker_says_what_is_shown(system: System) -
         serving = system.worker if session in system.worker.sessions else other
         (other if serving is system.worker else system.worker).change(session, "sub", "not mine")
         serving.change(session, "keyframes", "mine")
-        assert (await socket.receive_json())["reason"] == "mine"
+        assert (await said(socket))["reason"] == "mine"
 
 
 async def test_several_sessions_on_one_socket(system: System) -> None:
@@ -84,8 +110,8 @@ async def test_several_sessions_on_one_socket(system: System) -> None:
     async with connected(system) as socket:
         sessions = [await opened(socket, "front"), await opened(socket, "yard")]
         system.worker.end(sessions[0], "DTLS closed")
-        reply = await socket.receive_json()
-        assert reply == {"type": "close", "session": sessions[0], "reason": "DTLS closed"}
+        reply = await said(socket)
+        assert reply == {**CLOSED, "session": sessions[0], "reason": "DTLS closed"}
         assert system.broker.sessions.get(sessions[1]) is not None
 
 
@@ -105,8 +131,8 @@ async def test_a_restarted_worker_ends_its_old_sessions_at_once(system: System) 
         session = await opened(socket)
         system.worker.client.close()
         system.peers.append(FakeWorker("w0", system.endpoint, epoch=2).start().client)
-        reply = await socket.receive_json()
-        assert reply == {"type": "close", "session": session, "reason": "the media worker was restarted"}
+        reply = await said(socket)
+        assert reply == {**CLOSED, "session": session, "reason": "the media worker was restarted"}
 
 
 async def test_a_dead_worker_ends_its_sessions(system: System) -> None:
@@ -114,8 +140,8 @@ async def test_a_dead_worker_ends_its_sessions(system: System) -> None:
         session = await opened(socket)
         system.clock.now_s += 2.1
         system.broker.tick()
-        reply = await socket.receive_json()
-        assert reply == {"type": "close", "session": session, "reason": "the media worker died"}
+        reply = await said(socket)
+        assert reply == {**CLOSED, "session": session, "reason": "the media worker died"}
 
 
 async def test_a_lost_socket_may_be_replaced(system: System) -> None:
@@ -127,12 +153,12 @@ async def test_a_lost_socket_may_be_replaced(system: System) -> None:
         reply = await ask(socket, type="attach", session=session, id="a")
         assert reply == {**attached, "showing": None, "reason": None}
     system.worker.change(session, "keyframes", "slow link")
-    await eventually(lambda: system.broker.find(session).change)
+    await eventually(lambda: system.broker.sessions.all()[0].change)
     async with connected(system) as socket:
         reply = await ask(socket, type="attach", session=session, id="a")
         assert reply == {**attached, "showing": "keyframes", "reason": "slow link"}
         system.worker.end(session, "over")
-        assert (await socket.receive_json())["type"] == "close"
+        assert (await said(socket))["type"] == "close"
 
 
 async def test_an_unclaimed_session_is_ended(system: System) -> None:
@@ -179,7 +205,7 @@ async def test_errors(system: System, message: dict[str, object], status: int) -
     async with connected(system) as socket:
         reply = await ask(socket, **message, id="x")
         expected = {"type", "status", "title", "detail", "id"} | ({"session"} & message.keys())
-        assert reply.keys() == expected
+        assert reply.keys() == expected | ({"retry_after"} if status == 503 else set())
         assert (reply["type"], reply["status"], reply["id"]) == ("error", status, "x")
 
 
@@ -193,7 +219,7 @@ async def test_refusals_of_the_worker(system: System) -> None:
 async def test_binary_messages_are_errors(system: System) -> None:
     async with connected(system) as socket:
         await socket.send_bytes(b"\x00")
-        assert (await socket.receive_json())["status"] == 400
+        assert (await said(socket))["status"] == 400
         await opened(socket)
 
 
@@ -204,7 +230,7 @@ async def test_a_megabyte_ends_the_socket(system: System) -> None:
         assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1009)
     async with connected(system) as socket:
         await socket.send_str("x" * (100 << 10))
-        assert (await socket.receive_json())["status"] == 413
+        assert (await said(socket))["status"] == 413
         await opened(socket)
 
 
@@ -213,7 +239,7 @@ async def test_too_many_requests_at_a_time(system: System) -> None:
     async with connected(system) as socket:
         for number in range(MAX_REQUESTS + 1):
             await socket.send_json({"type": "offer", "camera": "front", "sdp": OFFER, "id": number})
-        reply = await socket.receive_json()
+        reply = await said(socket)
         assert (reply["status"], reply["id"]) == (429, MAX_REQUESTS)
 
 
@@ -233,7 +259,7 @@ async def test_a_viewer_who_does_not_read_is_dropped(system: System) -> None:
         await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", system.port))
         _, writer = await asyncio.open_connection(sock=raw, limit=4096)
         writer.write(
-            b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
         )
         nonsense = b"\x81\x81\0\0\0\0x" * 1000  # masked text frames of one letter
@@ -272,7 +298,7 @@ async def test_plain_http_is_told_to_upgrade(system: System) -> None:
 def test_any_message_gets_a_reply(tmp_path: Path) -> None:
     values = st.none() | st.integers() | st.text(st.characters(), max_size=10) | st.just(OFFER)
     kinds = st.sampled_from(["offer", "attach", "candidate", "select", "close"])
-    keys = st.sampled_from(["id", "session", "camera", "sdp", "candidate", "quality"])
+    keys = st.sampled_from(["id", "session", "camera", "sdp", "candidate", "quality", "replaces"])
 
     async def exchange(socket: Socket, message: dict[str, object]) -> None:
         reply = await ask(socket, **message)
@@ -294,3 +320,83 @@ def test_any_message_gets_a_reply(tmp_path: Path) -> None:
         finally:
             runner.run(socket.close())
             runner.run(system.close())
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[System]:
+    """A system that anna, who may see `front`, and the operator olga use."""
+    system = await started(tmp_path, config=users(ANNA, OLGA))
+    await system.add_ingest("yard")
+    yield system
+    await system.close()
+
+
+async def test_a_hidden_camera_is_no_camera(guarded: System) -> None:
+    async with connected(guarded, "anna") as socket:
+        hidden = await ask(socket, type="offer", camera="yard", sdp=OFFER)
+        unknown = await ask(socket, type="offer", camera="nowhere", sdp=OFFER)
+        assert str(hidden["detail"]).replace("yard", "nowhere") == unknown["detail"]
+        assert hidden["status"] == unknown["status"] == 404
+        await opened(socket)
+
+
+async def test_a_session_is_its_viewers_and_the_operators(guarded: System) -> None:
+    bert = UserConfig("bert", "viewer")
+    guarded.authority.configure(users(ANNA, OLGA, bert))
+    async with connected(guarded, "anna") as anna, connected(guarded, "bert") as other:
+        session = await opened(anna)
+        for message in (
+            {"type": "attach"},
+            {"type": "candidate", "candidate": FRAGMENT},
+            {"type": "select", "quality": "keyframes"},
+            {"type": "close"},
+        ):
+            reply = await ask(other, session=session, **message)
+            unknown = await ask(other, session="unknown", **message)
+            assert (reply["status"], reply["detail"]) == (404, unknown["detail"])
+        assert not any(isinstance(request, CloseRequest) for request in guarded.worker.requests)
+        async with connected(guarded, "olga") as olga:
+            reply = await ask(olga, type="select", session=session, quality="keyframes")
+            assert reply["type"] == "selected"
+
+
+async def test_withdrawn_access_ends_sessions_and_says_so(guarded: System) -> None:
+    async with connected(guarded, "anna") as socket:
+        session = await opened(socket)
+        guarded.authority.configure(users(dataclasses.replace(ANNA, cameras=()), OLGA))
+        reply = await said(socket)
+        assert reply == {"type": "close", "session": session, "reason": WITHDRAWN, "final": True}
+        await eventually(lambda: CloseRequest(session) in guarded.worker.requests)
+        assert (await ask(socket, type="offer", camera="front", sdp=OFFER))["status"] == 404
+
+
+async def test_a_socket_of_somebody_who_is_gone_is_closed(guarded: System) -> None:
+    async with connected(guarded, "anna") as socket:
+        session = await opened(socket)
+        guarded.authority.configure(users(OLGA))
+        assert (await said(socket))["session"] == session
+        message = await socket.receive()
+        assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, UNAUTHORIZED)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as raised:
+        async with connected(guarded, "anna"):
+            pass
+    assert raised.value.status in (401, 403)
+
+
+async def test_everybody_hears_of_his_cameras(guarded: System) -> None:
+    async with connected(guarded, "anna") as anna, connected(guarded, "olga") as olga:
+        guarded.broker.events.tell("camera", "removed", "yard", camera="yard")
+        guarded.broker.events.tell("worker", "died", "fanout-0", worker="fanout-0")
+        guarded.broker.events.tell("camera", "stalled", "front", camera="front")
+        message = await anna.receive_json()
+        assert (message["type"], message["kind"], message["camera"]) == ("event", "camera", "front")
+        assert [(await olga.receive_json())["what"] for _ in range(2)] == ["removed", "stalled"]
+
+
+async def test_a_full_system_says_when_to_come_back(system: System) -> None:
+    system.worker.client.notify(worker_report("w0", cpu=0.95))
+    await eventually(lambda: any(load.cpu > 0.9 for load in system.broker._loads()))
+    async with connected(system) as socket:
+        reply = await ask(socket, type="offer", camera="front", sdp=OFFER)
+        assert (reply["status"], reply["retry_after"]) == (503, 5)
+        assert "the server is full" in str(reply["detail"])

@@ -8,8 +8,9 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signaling_support import ANSWER, FRAGMENT, OFFER, System, eventually, started
+from signaling_support import ANSWER, FRAGMENT, OFFER, USER, System, eventually, started, users
 
+from common.access_config import UserConfig
 from common.messages import CandidateRequest, CloseRequest, Refused
 
 PATCH_TYPE = "application/trickle-ice-sdpfrag"
@@ -67,7 +68,7 @@ async def test_options_tell_what_is_taken(system: System) -> None:
 
 @pytest.mark.parametrize("ice_urls", [(), ("stun:10.0.0.2:3478",), ("stun:h:1", "stun:[::1]:3478")])
 async def test_links_tell_the_ice_servers(tmp_path: Path, ice_urls: tuple[str, ...]) -> None:
-    system = await started(tmp_path, ice_urls)
+    system = await started(tmp_path, ice_urls=ice_urls)
     try:
         for response in (await system.post(), await system.client.options(f"{system.url}/whep/front")):
             links = [f'<{url}>; rel="ice-server"' for url in ice_urls]
@@ -109,7 +110,7 @@ async def test_a_large_body_is_refused_unread(system: System) -> None:
     """The announced megabyte never has to be sent."""
     reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
     writer.write(
-        b"POST /whep/front HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"POST /whep/front HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
         b"Content-Length: 1048576\r\n\r\nv=0\r\n"
     )
     head = await reader.readuntil(b"\r\n\r\n")
@@ -121,7 +122,7 @@ async def test_a_large_body_is_refused_unread(system: System) -> None:
 async def test_an_endless_chunked_body_is_cut(system: System) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
     writer.write(
-        b"POST /whep/front HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"POST /whep/front HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
     )
     for _ in range(5):
@@ -136,9 +137,9 @@ async def test_an_endless_chunked_body_is_cut(system: System) -> None:
         b"\x16\x03\x01 not HTTP at all\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n",
-        b"POST /whep/front HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"POST /whep/front HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
         b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
-        b"POST /whep/front HTTP/1.1\r\nHost: x\r\nContent-Type: application/sdp\r\n"
+        b"POST /whep/front HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n"
         b"Content-Length: 50\r\n\r\nv=0",
     ],
 )
@@ -317,3 +318,46 @@ def test_any_body_gets_a_documented_status(tmp_path: Path) -> None:
             fuzz()
         finally:
             runner.run(system.close())
+
+
+async def test_a_session_is_its_viewers_and_the_operators(tmp_path: Path) -> None:
+    known = [UserConfig(name, "viewer", ("front",)) for name in ("anna", "bert")]
+    system = await started(tmp_path, config=users(*known, UserConfig("olga", "operator")))
+    try:
+        async with await system.post(user="anna") as response:
+            url = urljoin(f"{system.url}/whep/front", response.headers["Location"])
+        headers = {"Content-Type": PATCH_TYPE, "If-Match": "*"}
+        unknown = f"{system.url}/whep/front/unknown"
+        for asked in (url, unknown):
+            patched = await system.client.patch(asked, data=FRAGMENT, headers={**headers, USER: "bert"})
+            assert "no such session" in await problem(patched, 404)
+            deleted = await system.client.delete(asked, headers={USER: "bert"})
+            assert "no such session" in await problem(deleted, 404)
+        patched = await system.client.patch(url, data=FRAGMENT, headers={**headers, USER: "anna"})
+        assert patched.status == 204
+        async with system.client.delete(url, headers={USER: "olga"}) as response:
+            assert response.status == 200
+        await problem(await system.post("yard", user="anna"), 404)
+    finally:
+        await system.close()
+
+
+async def test_the_token_of_a_link_goes_on_in_the_location(tmp_path: Path) -> None:
+    system = await started(tmp_path, config=users())
+    try:
+        token, link = system.authority.links.create("front", 600, "olga", "")
+        url = f"{system.url}/whep/front?token={token}"
+        headers = {"Content-Type": "application/sdp"}
+        async with system.client.post(url, data=OFFER, headers=headers) as response:
+            assert response.status == 201
+            session_url = urljoin(url, response.headers["Location"])
+        await problem(await system.client.delete(session_url.partition("?")[0]), 401)
+        async with system.client.delete(session_url) as response:
+            assert response.status == 200
+        assert (await system.client.post(url, data=OFFER, headers=headers)).status == 201
+        system.authority.links.revoke(link.id)
+        system.authority.changed()
+        assert system.broker.sessions.all() == []
+        await problem(await system.client.post(url, data=OFFER, headers=headers), 401)
+    finally:
+        await system.close()

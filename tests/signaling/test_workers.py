@@ -5,6 +5,7 @@ import dataclasses
 from signaling_support import SUB, FakeClock, camera_report, worker_report
 
 from common.messages import CameraReport, FanoutHello, IngestHello, SessionEntry
+from signaling.routing import KEPT_REPORTS
 from signaling.workers import HelloNeeded, Registry, SessionsStated
 from tests.support.reports import WELL
 
@@ -28,9 +29,9 @@ def test_reports_of_strangers_ask_for_a_hello() -> None:
 def test_hello_states_the_sessions() -> None:
     registry = Registry(["front"], FakeClock())
     entry = SessionEntry("s1", "front")
-    assert registry.heard("f0", fanout_hello(1, "s1")) == SessionsStated((entry,), restarted=False)
-    assert registry.heard("f0", fanout_hello(1, "s1")) == SessionsStated((entry,), restarted=False)
-    assert registry.heard("f0", fanout_hello(2)) == SessionsStated((), restarted=True)
+    assert registry.heard("f0", fanout_hello(1, "s1")) == SessionsStated((entry,), False, new=True)
+    assert registry.heard("f0", fanout_hello(1, "s1")) == SessionsStated((entry,), False, new=False)
+    assert registry.heard("f0", fanout_hello(2)) == SessionsStated((), restarted=True, new=True)
 
 
 def test_a_silent_worker_is_dead_after_two_seconds() -> None:
@@ -105,3 +106,50 @@ def test_how_long_a_worker_is_silent() -> None:
     registry.heard("f0", fanout_hello())
     clock.now_s += 1.5
     assert [registry.silence_s(worker) for worker in registry.workers()] == [1.5]
+
+
+def test_the_last_reports_are_kept_for_the_same_process() -> None:
+    registry = Registry(["front"], FakeClock())
+    registry.heard("f0", fanout_hello())
+    for number in range(KEPT_REPORTS + 2):
+        registry.heard("f0", worker_report("w0", cpu=number / 100))
+    registry.heard("f0", fanout_hello())
+    (worker,) = registry.workers()
+    assert [report.cpu for report in worker.reports] == [0.06, 0.05, 0.04, 0.03, 0.02]
+    assert worker.report == worker.reports[0]
+    registry.heard("f0", fanout_hello(2))
+    (worker,) = registry.workers()
+    assert (worker.reports, worker.report) == ((), None)
+
+
+def test_draining_holds_until_the_worker_says_otherwise() -> None:
+    registry = Registry(["front"], FakeClock())
+    registry.heard("f0", fanout_hello())
+    registry.set_draining("f0", True)
+    registry.heard("f0", fanout_hello())
+    assert [worker.draining for worker in registry.workers()] == [True]
+    registry.heard("f0", worker_report("w0"))
+    assert [worker.draining for worker in registry.workers()] == [False]
+
+
+def test_a_process_that_ended_is_gone_at_once() -> None:
+    registry = Registry(["front"], FakeClock())
+    registry.heard("f0", fanout_hello())
+    assert not registry.gone("f0", 11)
+    assert not registry.gone("f1", 10)
+    assert registry.gone("f0", 10)
+    assert registry.worker("f0") is None
+    assert not registry.gone("f0", 10)
+
+
+def test_cameras_come_and_go_with_the_configuration() -> None:
+    registry = Registry(["front", "yard"], FakeClock())
+    for camera in ("front", "yard"):
+        registry.heard(f"i-{camera}", ingest_hello(camera=camera))
+    assert registry.set_cameras(("gate", "front")) == (["gate"], ["yard"])
+    assert registry.cameras == ("gate", "front")
+    assert (registry.has_camera("gate"), registry.has_camera("yard")) == (True, False)
+    assert registry.ingest("front") is not None
+    assert registry.ingest("yard") is None
+    assert registry.set_cameras(("gate", "front", "yard")) == (["yard"], [])
+    assert registry.status("yard").state == "down"

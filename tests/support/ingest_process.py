@@ -9,6 +9,7 @@ import time
 
 from common import bus, config, wire
 from common.messages import CameraEvent, CameraReport, IngestHello
+from common.resolved import store_resolved
 from tests.support.processes import PROJECT
 
 DEADLINE_S = 20
@@ -21,7 +22,7 @@ class Ingest:
 
     def __init__(self, folder, url, on_demand, **options):
         camera = config.CameraConfig("cam", url, on_demand, **options)
-        config.store_resolved(config.Config((camera,)), folder)
+        store_resolved(config.Config((camera,)), folder)
         self.messages = []
         self.media = []
         self._folder = folder

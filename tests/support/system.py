@@ -68,10 +68,13 @@ class System:
             return await response.json()
 
     async def camera(self, name: str) -> dict[str, Any]:
-        """One entry of /api/v1/cameras."""
+        """One entry of /api/v1/cameras; raises KeyError when it is not there."""
         listed = await self.get("/api/v1/cameras")
         cameras = listed["cameras"] if isinstance(listed, dict) else listed
-        return next(camera for camera in cameras if camera["name"] == name)
+        for camera in cameras:
+            if camera["name"] == name:
+                return dict(camera)
+        raise KeyError(name)
 
     async def session(self, session: str) -> dict[str, Any]:
         """One entry of /api/v1/sessions, by the session's whole id; raises KeyError when it is not there."""
@@ -152,6 +155,7 @@ def write_config(
     media_port: int,
     workers: int,
     media: Mapping[str, object],
+    more: Mapping[str, object],
 ) -> None:
     """A configuration file with these cameras and ports, offering loopback only unless `media` says else."""
     content = {
@@ -159,22 +163,26 @@ def write_config(
         "http": {"listen": f"127.0.0.1:{http_port}"},
         "media": {"port": media_port, "advertise": ["127.0.0.1"], **media},
         "fanout": {"workers": workers},
+        **more,
     }
     path.write_text(yaml.safe_dump(content))
 
 
 @contextlib.asynccontextmanager
 async def running_system(
-    cameras: Mapping[str, Mapping[str, object]], workers: int = 1, media: Mapping[str, object] | None = None
+    cameras: Mapping[str, Mapping[str, object]],
+    workers: int = 1,
+    media: Mapping[str, object] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> AsyncIterator[System]:
     """Starts everything, waits for /healthz, and stops it with ctrl-C at the end of the block.
 
-    `media` goes into that part of the configuration.
+    `media` goes into that part of the configuration, `more` are whole parts.
     """
     # Short, as the kernel bounds the paths of sockets.
     folder = Path(tempfile.mkdtemp(prefix="cctv3-"))
     http_port, media_port = free_tcp_port(), free_media_ports(workers)
-    write_config(folder / "config.yaml", cameras, http_port, media_port, workers, media or {})
+    write_config(folder / "config.yaml", cameras, http_port, media_port, workers, media or {}, more or {})
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "common.supervision", "--config", str(folder / "config.yaml")),

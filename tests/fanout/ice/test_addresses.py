@@ -8,8 +8,8 @@ import ifaddr
 import pytest
 from aioice import Candidate
 
-from common.config import SystemConfig
 from common.errors import LocalError
+from common.resolved import SystemConfig
 from fanout.ice.addresses import candidate_addresses, host_candidates
 
 Entry = str | tuple[str, int, int]

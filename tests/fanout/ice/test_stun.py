@@ -86,7 +86,7 @@ def test_whom_a_check_is_for_is_seen_without_parsing() -> None:
     assert stun.local_ufrag(request(USERNAME="no colon")) is None
 
 
-@pytest.mark.parametrize("name", set(BAD) - {"length", "fingerprint"})
+@pytest.mark.parametrize("name", sorted(BAD.keys() - {"length", "fingerprint"}))
 def test_what_is_no_check_is_for_nobody(name: str) -> None:
     assert stun.local_ufrag(BAD[name]) is None
 

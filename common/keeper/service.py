@@ -1,0 +1,252 @@
+"""The keeper at work: follows the file, takes edits, and tells supervisor and signaling what is in force."""
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from common import config
+from common.access_config import UserConfig
+from common.access_section import USER_NAME, USER_NAME_ALLOWED
+from common.bus import ControlClient
+from common.config import CAMERA_NAME, CameraConfig, Config
+from common.errors import CctvError, ConfigError
+from common.keeper import editing
+from common.keeper.editing import Kind, NotThere, NotWritable
+from common.keeper.entries import Marks, written_camera, written_user
+from common.keeper.plan import Plan, compare, restart_needed
+from common.keeper.watch import POLL_S, Watch
+from common.messages import (
+    EditRequest,
+    Message,
+    RefusalKind,
+    Refused,
+    ReloadRequest,
+    Settings,
+    SettingsRequest,
+    SettingsState,
+)
+from common.resolved import store_resolved
+
+log = logging.getLogger(__name__)
+
+_NAME_ALLOWED = {
+    "camera": "1 to 48 letters, digits, '-' and '_', a letter or digit first",
+    "user": USER_NAME_ALLOWED,
+}
+
+
+class Programs(Protocol):
+    """Supervisor, as the keeper needs it (common/supervision.py)."""
+
+    def apply(self, wanted: Config, changed: tuple[str, ...]) -> None:
+        """Makes the programs those of `wanted`, starts those of `changed` cameras anew; raises LocalError."""
+        ...
+
+
+class _Refusal(Exception):
+    def __init__(self, kind: RefusalKind, detail: str) -> None:
+        super().__init__(detail)
+        self.kind: RefusalKind = kind
+        self.detail = detail
+
+
+class Keeper:
+    """To be made on a running event loop. `simulated_port`: there is no file, one camera is simulated."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        folder: Path,
+        path: Path,
+        started: Config,
+        simulated_port: int | None,
+        programs: Programs,
+    ) -> None:
+        self._folder = folder
+        self._path = path
+        self._started = started
+        "What runs since the start and changes at the next one only."
+        self._current = started
+        self._simulated_port = simulated_port
+        self._programs = programs
+        self._epoch = secrets.randbits(63)
+        self._revision = 1
+        self._error: str | None = None
+        self._marks = Marks(secrets.token_bytes(32))
+        self._busy = asyncio.Lock()
+        self._watch = Watch(path)
+        self._client = ControlClient(endpoint, "keeper", self.state, self._answer)
+
+    def close(self) -> None:
+        """Leaves the bus."""
+        self._client.close()
+
+    async def run(self) -> None:
+        """Follows the file until cancelled."""
+        # It may have been changed between the launcher's look and this one.
+        await self.reload()
+        while True:
+            await asyncio.sleep(POLL_S)
+            if self._watch.look():
+                log.info("= %s has been changed", self._path)
+                await self.reload()
+
+    def state(self) -> SettingsState:
+        """What is in force."""
+        writable = os.access(self._path if self._path.exists() else self._path.parent, os.W_OK)
+        return SettingsState(
+            self._epoch,
+            self._revision,
+            tuple(camera.name for camera in self._current.cameras),
+            writable and os.access(self._path.parent, os.W_OK),
+            self._error,
+            restart_needed(self._started, self._current),
+        )
+
+    # What comes in.
+
+    async def _answer(self, message: Message) -> Message:
+        try:
+            match message:
+                case ReloadRequest():
+                    return await self.reload()
+                case SettingsRequest(kind, name):
+                    return self._entries(kind, name)
+                case EditRequest():
+                    async with self._busy:
+                        return await self._edit(message)
+        except _Refusal as refusal:
+            return Refused(refusal.kind, refusal.detail)
+        return Refused("internal", f"the keeper takes no {message.TYPE} requests")
+
+    async def reload(self) -> SettingsState:
+        """Reads the file; what is wrong with it changes nothing but `error`."""
+        async with self._busy:
+            self._watch.taken()
+            try:
+                wanted = self._read()
+            except ConfigError as exc:
+                self._fail(str(exc))
+            else:
+                if wanted is not None:
+                    await self._take(wanted)
+            state = self.state()
+            self._client.notify(state)
+            return state
+
+    def _read(self) -> Config | None:
+        if not self._path.exists():
+            if self._simulated_port is not None:
+                return None
+            raise ConfigError(f"{self._path}: is gone; what was in force stays so")
+        return config.load(self._path)
+
+    def _fail(self, error: str) -> None:
+        if error != self._error:
+            log.error("! configuration: %s; what was in force before stays so", error)
+        self._error = error
+
+    def _entries(self, kind: Kind, name: str | None) -> Settings:
+        entries: tuple[CameraConfig | UserConfig, ...] = self._current.cameras
+        if kind == "user":
+            entries = self._current.access.auth.users
+        return Settings(
+            tuple(self._marks.entry(each) for each in entries if name is None or each.name == name)
+        )
+
+    async def _edit(self, request: EditRequest) -> Message:
+        kind, name = request.kind, request.name
+        pattern = CAMERA_NAME if kind == "camera" else USER_NAME
+        if not pattern.fullmatch(name):
+            raise _Refusal("bad-settings", f"{name[:60]!r} is no name for a {kind}; {_NAME_ALLOWED[kind]}")
+        try:
+            with editing.locked(self._path.resolve()):
+                text = editing.read(self._path)
+                base = text if text is not None else editing.NEW_FILE
+                before = editing.entry_of(config.parse(base, str(self._path), self._path.parent), kind, name)
+                self._check_tag(request, before)
+                content = _written(request, before)
+                edited, after = editing.changed(base, self._path, kind, name, content)
+                editing.write(self._path, edited, text)
+        except NotThere as exc:
+            raise _Refusal("unknown", str(exc)) from None
+        except ConfigError as exc:
+            raise _Refusal("bad-settings", str(exc)) from None
+        except NotWritable as exc:
+            raise _Refusal("read-only", str(exc)) from None
+        self._watch.taken()
+        what = "removed" if content is None else "written"
+        log.info("= %s %s %s by %s", kind, name, what, request.by, extra={"user": request.by})
+        if text is None:
+            log.info("= %s was made; the simulated camera goes", self._path)
+        await self._take(after)
+        self._client.notify(self.state())
+        return self._entries(kind, name)
+
+    def _check_tag(self, request: EditRequest, before: CameraConfig | UserConfig | None) -> None:
+        what = f"{request.kind} {request.name}"
+        if request.etag is None:
+            return
+        if request.etag == "new":
+            if before is not None:
+                raise _Refusal("exists", f"there is a {what} already")
+        elif before is None:
+            raise _Refusal("unknown", f"there is no {what} any more")
+        elif self._marks.etag(before) != request.etag:
+            raise _Refusal("changed-meanwhile", f"the {what} was changed meanwhile; read it again")
+
+    # What follows.
+
+    async def _take(self, wanted: Config) -> None:
+        plan = compare(self._current, wanted)
+        same = wanted == self._current
+        self._error = None
+        if same and self._simulated_port is None:
+            return
+        self._simulated_port = None
+        self._current = wanted
+        self._revision += 1
+        log.info("= configuration: %s", plan.text() or "cameras as before")
+        for key in restart_needed(self._started, wanted):
+            log.warning("! configuration: %s takes effect at the next start", key)
+        await asyncio.to_thread(self._apply, wanted, plan)
+
+    def _apply(self, wanted: Config, plan: Plan) -> None:
+        try:
+            # What takes effect at the next start is not for processes that are started again before.
+            running = replace(
+                wanted,
+                http_host=self._started.http_host,
+                http_port=self._started.http_port,
+                media_port=self._started.media_port,
+                media_advertise=self._started.media_advertise,
+                media_ice=self._started.media_ice,
+                media_ice_servers=self._started.media_ice_servers,
+                workers=self._started.workers,
+            )
+            store_resolved(running, self._folder)
+            self._programs.apply(wanted, plan.changed)
+        except (CctvError, OSError) as exc:
+            self._error = f"the configuration is read, but could not be put in force: {exc}"
+            log.error("! %s", self._error)
+
+
+def _written(request: EditRequest, before: CameraConfig | UserConfig | None) -> dict[str, Any] | None:
+    if request.content is None:
+        return None
+    try:
+        content = json.loads(request.content)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigError("the content is not a JSON object")
+    if request.kind == "camera":
+        assert before is None or isinstance(before, CameraConfig)
+        return written_camera(content, before)
+    assert before is None or isinstance(before, UserConfig)
+    return written_user(content, before)

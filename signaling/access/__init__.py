@@ -1,0 +1,1 @@
+"""Who may do what: principals, logins, tokens, permissions, the audit log."""

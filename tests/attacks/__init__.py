@@ -1,0 +1,1 @@
+"""What strangers and viewers with bad intent send to the whole system, and what they get."""

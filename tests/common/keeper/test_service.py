@@ -1,0 +1,223 @@
+"""The keeper on the real bus, with a supervisor that only notes what it is told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from common import config
+from common.bus import ControlServer
+from common.config import CameraConfig, Config
+from common.errors import LocalError
+from common.keeper.service import Keeper
+from common.messages import (
+    EditRequest,
+    Message,
+    Refused,
+    ReloadRequest,
+    Settings,
+    SettingsRequest,
+    SettingsState,
+)
+from common.resolved import load_camera, load_signaling, load_system
+
+TEXT = """\
+# mine
+cameras:
+  door:
+    url: rtsp://u:s3cret@cam/a  # the door
+  yard:
+    url: rtsp://cam/b
+"""
+HASH = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzYWx0$" + "A" * 43
+
+
+class Noted:
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], tuple[str, ...]]] = []
+        self.fault: str | None = None
+
+    def apply(self, wanted: Config, changed: tuple[str, ...]) -> None:
+        self.calls.append(([camera.name for camera in wanted.cameras], changed))
+        if self.fault:
+            raise LocalError(self.fault)
+
+
+class Bench:
+    """Signaling's side of the bus, and the keeper."""
+
+    def __init__(self, folder: Path, text: str | None, simulated_port: int | None = None) -> None:
+        self.folder = folder
+        self.path = folder / "config.yaml"
+        self.heard: list[SettingsState] = []
+        endpoint = f"ipc://{folder}/c.sock"
+        self.server = ControlServer(endpoint, self._hear)
+        started = Config((CameraConfig("simulated", "rtsp://127.0.0.1/s"),))
+        if text is not None:
+            self.path.write_text(text)
+            started = config.load(self.path)
+        self.programs = Noted()
+        self.keeper = Keeper(endpoint, folder / "run", self.path, started, simulated_port, self.programs)
+        self.task = asyncio.ensure_future(self.keeper.run())
+
+    def _hear(self, identity: str, message: Message) -> None:
+        assert identity == "keeper" and isinstance(message, SettingsState)
+        self.heard.append(message)
+
+    async def ask(self, message: Message) -> Message:
+        for _ in range(100):
+            if self.heard:
+                break
+            await asyncio.sleep(0.01)
+        return await self.server.request("keeper", message)
+
+    async def edit(
+        self, name: str, content: object, etag: str | None = None, kind: str = "camera"
+    ) -> Message:
+        text = json.dumps(content) if content is not None else None
+        return await self.ask(EditRequest(kind, name, text, etag, "anna"))  # type: ignore[arg-type]
+
+    async def tag(self, name: str) -> str:
+        reply = await self.ask(SettingsRequest("camera", name))
+        assert isinstance(reply, Settings)
+        return reply.entries[0].etag
+
+    async def close(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.keeper.close()
+        self.server.close()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    bench = Bench(tmp_path, TEXT)
+    yield bench
+    await bench.close()
+
+
+def refused(message: Message, kind: str) -> str:
+    assert isinstance(message, Refused) and message.kind == kind, message
+    assert "s3cret" not in message.detail
+    return message.detail
+
+
+async def test_it_says_what_is_in_force(bench: Bench) -> None:
+    reply = await bench.ask(SettingsRequest("camera", None))
+    assert isinstance(reply, Settings)
+    assert [entry.name for entry in reply.entries] == ["door", "yard"]
+    assert "s3cret" not in repr(reply)
+    state = bench.heard[0]
+    assert (state.cameras, state.writable, state.error, state.restart_needed) == (
+        ("door", "yard"),
+        True,
+        None,
+        (),
+    )
+    assert await bench.ask(SettingsRequest("camera", "nobody")) == Settings(())
+
+
+async def test_edits(bench: Bench) -> None:
+    reply = await bench.edit("gate", {"url": "rtsp://cam/c"}, "new")
+    assert isinstance(reply, Settings) and reply.entries[0].name == "gate"
+    assert bench.programs.calls == [(["door", "yard", "gate"], ())]
+    assert load_camera(bench.folder / "run", "gate").url == "rtsp://cam/c"
+    tag = await bench.tag("yard")
+    assert isinstance(await bench.edit("yard", {"url": "rtsp://cam/new"}, tag), Settings)
+    assert bench.programs.calls[-1] == (["door", "yard", "gate"], ("yard",))
+    assert await bench.edit("door", None) == Settings(())
+    assert load_system(bench.folder / "run").cameras == ("yard", "gate")
+    assert not (bench.folder / "run" / "cameras" / "door.json").exists()
+    assert bench.path.read_text().startswith("# mine\ncameras:\n  yard:\n")
+    assert bench.heard[-1].cameras == ("yard", "gate")
+    assert [state.revision for state in bench.heard] == sorted(state.revision for state in bench.heard)
+
+
+async def test_of_two_edits_at_once_one_is_told(bench: Bench) -> None:
+    tag = await bench.tag("yard")
+    replies = await asyncio.gather(
+        *(bench.edit("yard", {"url": f"rtsp://cam/{number}"}, tag) for number in range(5))
+    )
+    assert [isinstance(reply, Settings) for reply in replies].count(True) == 1
+    for reply in replies:
+        if isinstance(reply, Refused):
+            assert reply.kind == "changed-meanwhile"
+    # Without a condition nothing is lost either: they are about different cameras.
+    await asyncio.gather(*(bench.edit(f"c{number}", {"url": "rtsp://cam/x"}) for number in range(20)))
+    assert len(config.load(bench.path).cameras) == 22
+
+
+async def test_refusals(bench: Bench) -> None:
+    refused(await bench.edit("yard", {"url": "rtsp://x"}, "new"), "exists")
+    refused(await bench.edit("nobody", {"url": "rtsp://x"}, "tag"), "unknown")
+    refused(await bench.edit("nobody", None), "unknown")
+    assert "ftp" not in TEXT
+    assert "url must be" in refused(await bench.edit("new", {"url": "ftp://u:s3cret@x"}), "bad-settings")
+    assert "no name" in refused(await bench.edit("a/../b", {"url": "rtsp://x"}), "bad-settings")
+    refused(await bench.edit("new", [1]), "bad-settings")
+    refused(await bench.ask(EditRequest("camera", "new", "{", None, "anna")), "bad-settings")
+    refused(
+        await bench.edit("door", {"url": "rtsp://evil/a", "credentials": True}),
+        "bad-settings",
+    )
+    assert bench.path.read_text() == TEXT and not bench.programs.calls
+
+
+async def test_the_file_is_followed(bench: Bench) -> None:
+    await bench.ask(SettingsRequest("camera", None))
+    bench.path.write_text(TEXT + "  gate:\n    url: rtsp://cam/c\n")
+    async with asyncio.timeout(5):
+        while bench.heard[-1].cameras != ("door", "yard", "gate"):
+            await asyncio.sleep(0.02)
+    assert bench.programs.calls == [(["door", "yard", "gate"], ())]
+
+
+async def test_a_bad_file_changes_nothing_and_says_why(bench: Bench) -> None:
+    for text, says in (
+        (TEXT + "oops: 1\n", "oops is not a known key"),
+        ("cameras: [", "is not YAML"),
+        (None, "is gone"),
+    ):
+        if text is None:
+            bench.path.unlink()
+        else:
+            bench.path.write_text(text)
+        state = await bench.ask(ReloadRequest())
+        assert isinstance(state, SettingsState)
+        assert state.error is not None and says in state.error and state.cameras == ("door", "yard")
+        if text is not None:
+            refused(await bench.edit("gate", {"url": "rtsp://cam/c"}), "bad-settings")
+    assert not bench.programs.calls
+    bench.path.write_text(TEXT)
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState) and state.error is None
+
+
+async def test_users_and_what_waits_for_the_next_start(bench: Bench) -> None:
+    reply = await bench.edit("anna", {"role": "admin", "password": HASH}, "new", "user")
+    assert isinstance(reply, Settings)
+    assert json.loads(reply.entries[0].content) == {"role": "admin", "cameras": ["*"], "password": True}
+    assert load_signaling(bench.folder / "run").auth.users[0].password == HASH
+    bench.path.write_text(bench.path.read_text() + "http: {listen: '127.0.0.1:9999'}\n")
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState) and state.restart_needed == ("http.listen",)
+    assert load_system(bench.folder / "run").http_port == 8080
+
+
+async def test_without_a_file_the_first_edit_makes_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, None, simulated_port=8554)
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState)
+    assert (state.cameras, state.error, state.writable) == (("simulated",), None, True)
+    assert isinstance(await bench.edit("door", {"url": "rtsp://cam/a"}, "new"), Settings)
+    assert bench.programs.calls == [(["door"], ())]
+    assert [camera.name for camera in config.load(bench.path).cameras] == ["door"]
+    await bench.close()
+
+
+async def test_what_supervisor_refuses_is_told(bench: Bench) -> None:
+    bench.programs.fault = "no system answers"
+    await bench.edit("gate", {"url": "rtsp://cam/c"}, "new")
+    assert bench.heard[-1].error is not None and "no system answers" in bench.heard[-1].error
