@@ -225,7 +225,12 @@ class Supervisor:
                 supervisor.removeProcessGroup(name)
             for name in (*added, *altered):
                 supervisor.addProcessGroup(name)
-            for name in again:
+            down = [
+                str(entry["group"])
+                for entry in supervisor.getAllProcessInfo()
+                if entry["statename"] == "STOPPED" and f"{entry['group']}.conf" in files
+            ]
+            for name in dict.fromkeys([*again, *down]):
                 supervisor.startProcessGroup(name, False)
 
 

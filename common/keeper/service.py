@@ -18,7 +18,7 @@ from common.errors import CctvError, ConfigError
 from common.keeper import editing
 from common.keeper.editing import Kind, NotThere, NotWritable
 from common.keeper.entries import Marks, written_camera, written_user
-from common.keeper.plan import Plan, compare, restart_needed
+from common.keeper.plan import compare, restart_needed
 from common.keeper.watch import POLL_S, Watch
 from common.messages import (
     EditRequest,
@@ -72,6 +72,9 @@ class Keeper:
         self._started = started
         "What runs since the start and changes at the next one only."
         self._current = started
+        "What the file said when it was last in order."
+        self._applied = started
+        "What supervisor was last brought to."
         self._simulated_port = simulated_port
         self._programs = programs
         self._epoch = secrets.randbits(63)
@@ -88,7 +91,10 @@ class Keeper:
 
     async def run(self) -> None:
         """Follows the file until cancelled."""
-        # It may have been changed between the launcher's look and this one.
+        if self._simulated_port is None:
+            # A keeper before this one may have ended between two calls.
+            await asyncio.to_thread(self._apply, self._current, ())
+        # The file may have been changed between the launcher's look and this one.
         await self.reload()
         while True:
             await asyncio.sleep(POLL_S)
@@ -203,20 +209,20 @@ class Keeper:
     # What follows.
 
     async def _take(self, wanted: Config) -> None:
-        plan = compare(self._current, wanted)
-        same = wanted == self._current
+        plan = compare(self._applied, wanted)
+        same = wanted == self._applied
         self._error = None
+        self._current = wanted
         if same and self._simulated_port is None:
             return
         self._simulated_port = None
-        self._current = wanted
         self._revision += 1
         log.info("= configuration: %s", plan.text() or "cameras as before")
         for key in restart_needed(self._started, wanted):
             log.warning("! configuration: %s takes effect at the next start", key)
-        await asyncio.to_thread(self._apply, wanted, plan)
+        await asyncio.to_thread(self._apply, wanted, plan.changed)
 
-    def _apply(self, wanted: Config, plan: Plan) -> None:
+    def _apply(self, wanted: Config, changed: tuple[str, ...]) -> None:
         try:
             # What takes effect at the next start is not for processes that are started again before.
             running = replace(
@@ -230,7 +236,8 @@ class Keeper:
                 workers=self._started.workers,
             )
             store_resolved(running, self._folder)
-            self._programs.apply(wanted, plan.changed)
+            self._programs.apply(wanted, changed)
+            self._applied = wanted
         except (CctvError, OSError) as exc:
             self._error = f"the configuration is read, but could not be put in force: {exc}"
             log.error("! %s", self._error)

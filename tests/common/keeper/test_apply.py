@@ -9,6 +9,7 @@ import aiohttp
 import psutil
 import yaml
 
+from common import supervision
 from tests.support.ports import free_tcp_port
 from tests.support.processes import simulated_camera
 from tests.support.system import System, running_system
@@ -75,12 +76,13 @@ async def test_cameras_come_change_and_go_alone() -> None:
         assert "# mine" in path.read_text() and "a" not in yaml.safe_load(path.read_text())["cameras"]
         after = await until_pids(system, "b", "c")
         assert after == {name: pid for name, pid in now.items() if name != "ingest-a"}
-        # A keeper that is killed knows again what is in force.
+        # A keeper that is killed knows again what is in force, and ends what it may have been at.
+        with supervision._calls(system.run_folder) as supervisor:
+            supervisor.stopProcessGroup("ingest-c")
         system.kill("keeper")
-        await system.until(lambda: system.pid("keeper") != now["keeper"])
-        assert {name: pid for name, pid in system.pids().items() if name != "keeper"} == {
-            name: pid for name, pid in after.items() if name != "keeper"
-        }
+        await system.until(lambda: system.pid("keeper") != now["keeper"] and system.pid("ingest-c"))
+        others = after.keys() - {"keeper", "ingest-c"}
+        assert {name: system.pid(name) for name in others} == {name: after[name] for name in others}
         assert secrets_for_others(system.run_folder) == []
         family = psutil.Process(psutil.Process(system.pid("keeper")).ppid()).children(recursive=True)
         assert not [child for child in family if "s3cret" in " ".join(child.cmdline())]

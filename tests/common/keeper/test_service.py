@@ -34,6 +34,9 @@ cameras:
 HASH = "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHRzYWx0$" + "A" * 43
 
 
+AT_START = (["door", "yard"], ())
+
+
 class Noted:
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], tuple[str, ...]]] = []
@@ -122,7 +125,7 @@ async def test_it_says_what_is_in_force(bench: Bench) -> None:
 async def test_edits(bench: Bench) -> None:
     reply = await bench.edit("gate", {"url": "rtsp://cam/c"}, "new")
     assert isinstance(reply, Settings) and reply.entries[0].name == "gate"
-    assert bench.programs.calls == [(["door", "yard", "gate"], ())]
+    assert bench.programs.calls == [AT_START, (["door", "yard", "gate"], ())]
     assert load_camera(bench.folder / "run", "gate").url == "rtsp://cam/c"
     tag = await bench.tag("yard")
     assert isinstance(await bench.edit("yard", {"url": "rtsp://cam/new"}, tag), Settings)
@@ -162,7 +165,7 @@ async def test_refusals(bench: Bench) -> None:
         await bench.edit("door", {"url": "rtsp://evil/a", "credentials": True}),
         "bad-settings",
     )
-    assert bench.path.read_text() == TEXT and not bench.programs.calls
+    assert bench.path.read_text() == TEXT and bench.programs.calls == [AT_START]
 
 
 async def test_the_file_is_followed(bench: Bench) -> None:
@@ -171,7 +174,7 @@ async def test_the_file_is_followed(bench: Bench) -> None:
     async with asyncio.timeout(5):
         while bench.heard[-1].cameras != ("door", "yard", "gate"):
             await asyncio.sleep(0.02)
-    assert bench.programs.calls == [(["door", "yard", "gate"], ())]
+    assert bench.programs.calls == [AT_START, (["door", "yard", "gate"], ())]
 
 
 async def test_a_bad_file_changes_nothing_and_says_why(bench: Bench) -> None:
@@ -189,7 +192,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(bench: Bench) -> None:
         assert state.error is not None and says in state.error and state.cameras == ("door", "yard")
         if text is not None:
             refused(await bench.edit("gate", {"url": "rtsp://cam/c"}), "bad-settings")
-    assert not bench.programs.calls
+    assert bench.programs.calls == [AT_START]
     bench.path.write_text(TEXT)
     state = await bench.ask(ReloadRequest())
     assert isinstance(state, SettingsState) and state.error is None
@@ -217,7 +220,12 @@ async def test_without_a_file_the_first_edit_makes_one(tmp_path: Path) -> None:
     await bench.close()
 
 
-async def test_what_supervisor_refuses_is_told(bench: Bench) -> None:
+async def test_what_supervisor_refuses_is_told_and_tried_again(bench: Bench) -> None:
+    await bench.ask(SettingsRequest("camera", None))
     bench.programs.fault = "no system answers"
     await bench.edit("gate", {"url": "rtsp://cam/c"}, "new")
     assert bench.heard[-1].error is not None and "no system answers" in bench.heard[-1].error
+    bench.programs.fault = None
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState) and state.error is None
+    assert bench.programs.calls[-1] == (["door", "yard", "gate"], ())
