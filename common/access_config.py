@@ -82,3 +82,5 @@ class SignalingConfig:
     "None: plain HTTP."
     trusted_proxies: tuple[str, ...] = ()
     "Networks whose Forwarded and X-Forwarded-* headers are believed."
+    embed: tuple[str, ...] = ()
+    "Origins whose pages may show cameras, as browsers write them."

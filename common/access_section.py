@@ -1,4 +1,4 @@
-"""Who comes in, and how: the keys `auth`, `http.tls` and `http.trusted_proxies` of the configuration."""
+"""Who comes in, and how: `auth`, `http.tls`, `http.trusted_proxies` and `http.embed` of the configuration."""
 
 import ipaddress
 import re
@@ -18,6 +18,7 @@ from common.access_config import (
     TlsConfig,
     UserConfig,
 )
+from common.urls import DEFAULT_PORTS, redact
 from common.yaml_section import Section
 
 USER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
@@ -33,6 +34,12 @@ _MAX_MEMORY_KIB = 1 << 20
 _HASH_ALLOWED = "an argon2 hash as `cctv3 user hash` prints it, in quotes"
 _HEADER = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _NETWORKS_ALLOWED = "a list of addresses and networks, e.g. [127.0.0.1, 10.0.0.0/8]"
+# Without IPv6: browsers find no such address in a policy (CSP3 section 6.7.2.8).
+_ORIGIN = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9_-]+(\.[a-z0-9_-]+)*)(:(?P<port>[0-9]{1,5}))?")
+_ORIGINS_ALLOWED = (
+    "a list of origins, http(s)://HOST[:PORT] with no path, e.g. [https://intranet.example]; "
+    "each by its name, '*' is not taken"
+)
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
 "Octets that a secret has at least (RFC 7518 section 3.2)."
 _PUBLIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -247,3 +254,24 @@ def _self_signed(value: Any) -> None:
 def parse_trusted_proxies(http: Section) -> tuple[str, ...]:
     """The key `http.trusted_proxies`. Raises ConfigError."""
     return http.value("trusted_proxies", _NETWORKS_ALLOWED, networks, ())
+
+
+def _origin(text: str) -> str:
+    """As browsers write it in `Origin` (RFC 6454 section 6.2): lower case, without the default port."""
+    match = _ORIGIN.fullmatch(text.lower())
+    port = int(match["port"] or DEFAULT_PORTS[match["scheme"]]) if match is not None else 0
+    if match is None or not 0 < port < 65_536:
+        raise ValueError(f"holds {redact(text)[:80]!r}")
+    origin = f"{match['scheme']}://{match['host']}"
+    return origin if port == DEFAULT_PORTS[match["scheme"]] else f"{origin}:{port}"
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError
+    return tuple(dict.fromkeys(_origin(item) for item in value))
+
+
+def parse_embed(http: Section) -> tuple[str, ...]:
+    """The key `http.embed`. Raises ConfigError."""
+    return http.value("embed", _ORIGINS_ALLOWED, _origins, ())

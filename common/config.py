@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from common.access_config import SignalingConfig
-from common.access_section import parse_auth, parse_tls, parse_trusted_proxies
+from common.access_section import parse_auth, parse_embed, parse_tls, parse_trusted_proxies
 from common.errors import ConfigError
 from common.urls import ALLOWED, parse_camera_url, redact
 from common.yaml_section import Section
@@ -334,8 +334,10 @@ def parse(text: str, source: str, folder: Path = Path()) -> Config:
                 "users under `auth` (`cctv3 user hash` prints the hash of a password); "
                 "or listen on 127.0.0.1; or `auth: none`, and whoever reaches it sees the cameras",
             )
-        access = SignalingConfig(auth, parse_tls(http, folder), parse_trusted_proxies(http))
-        http.end("listen", "tls", "trusted_proxies")
+        access = SignalingConfig(
+            auth, parse_tls(http, folder), parse_trusted_proxies(http), parse_embed(http)
+        )
+        http.end("listen", "tls", "trusted_proxies", "embed")
     media_port = DEFAULT_MEDIA_PORT
     advertise: tuple[str, ...] = ()
     ice: IceForm = "lite"

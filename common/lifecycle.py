@@ -47,9 +47,12 @@ async def _until_signal(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         log.info("= stopped by signal")
 
 
-def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Runs `main` until it ends or a signal cancels it; gives the exit status."""
-    configure(name)
+def run(name: str, main: Callable[[], Coroutine[Any, Any, None]], **about: str) -> int:
+    """Runs `main` until it ends or a signal cancels it; gives the exit status.
+
+    `about`: see `log.configure`.
+    """
+    configure(name, about)
     _end_with_supervisord()
     try:
         asyncio.run(_until_signal(main))
@@ -58,5 +61,8 @@ def run(name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> int:
         return EXIT_CONFIG
     except CctvError as exc:
         log.error("! %s", exc)
+        return EXIT_FAILED
+    except Exception:  # in one line, as Python by itself would not say it
+        log.exception("! a fault ends it")
         return EXIT_FAILED
     return 0

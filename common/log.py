@@ -14,9 +14,10 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from common.urls import redact
 
@@ -28,7 +29,7 @@ _MAX_FRAMES = 20
 _MAX_CHAIN = 8
 
 
-def _fields(record: logging.LogRecord, process: str) -> Iterator[tuple[str, str]]:
+def _fields(record: logging.LogRecord, process: str, about: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """The event as names and values, without credentials; values may hold any character."""
     at = datetime.fromtimestamp(record.created, UTC)
     yield "time", at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -36,7 +37,7 @@ def _fields(record: logging.LogRecord, process: str) -> Iterator[tuple[str, str]
     yield "process", process
     yield "message", redact(record.getMessage())
     for name in FIELDS:
-        value = getattr(record, name, None)
+        value = getattr(record, name, about.get(name))
         if value is not None and value != "":
             yield name, redact(str(value))
     if record.exc_info and record.exc_info[1] is not None:
@@ -82,13 +83,14 @@ def _quoted(text: str) -> str:
 
 
 def text(event: list[tuple[str, str]]) -> str:
-    """`time level process: message`, then those fields that the message does not name."""
+    """`time level process: message`, then those fields that process and message do not name."""
     (_, time), (_, level), (_, process), (_, message), *others = event
+    named = (process, process.partition("-")[2])  # as in ingest-front
     line = f"{time} {level} {process}: {printable(message)}"
     for name, value in others:
         if name == "error":
             line += f": {printable(value)}"
-        elif value not in message:
+        elif value not in message and value not in named:
             line += f" {name}={_logfmt_value(value)}"
     return line
 
@@ -111,24 +113,28 @@ FORMS: dict[str, Callable[[list[tuple[str, str]]], str]] = {"text": text, "logfm
 
 
 class _Formatter(logging.Formatter):
-    def __init__(self, process: str, form: Callable[[list[tuple[str, str]]], str]) -> None:
+    def __init__(
+        self, process: str, form: Callable[[list[tuple[str, str]]], str], about: Mapping[str, str]
+    ) -> None:
         super().__init__()
         self._process = process
         self._form = form
+        self._about = about
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._form(list(_fields(record, self._process)))
+        return self._form(list(_fields(record, self._process, self._about)))
 
 
-def configure(name: str) -> None:
-    """Sends every log line of this process to stderr, in UTC with milliseconds.
+def configure(name: str, about: Mapping[str, str] | None = None, stream: TextIO | None = None) -> None:
+    """Sends every log line of this process to `stream`, by default stderr, in UTC with milliseconds.
 
-    CCTV3_LOG is the level; what neither variable allows is said, and the default taken.
+    `about` are those of FIELDS that all of its events are about. CCTV3_LOG is the level; what neither
+    variable allows is said, and the default taken.
     """
     level, form = os.environ.get("CCTV3_LOG") or "INFO", os.environ.get("CCTV3_LOG_FORMAT") or "text"
     levels = logging.getLevelNamesMapping()
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(name, FORMS.get(form.lower(), text)))
+    handler = logging.StreamHandler(stream if stream is not None else sys.stderr)
+    handler.setFormatter(_Formatter(name, FORMS.get(form.lower(), text), about or {}))
     logging.basicConfig(level=levels.get(level.upper(), logging.INFO), handlers=[handler], force=True)
     # Libraries report each connection at INFO; their faults stay visible.
     for library in ("aiohttp.access", "aioice", "aiortc"):

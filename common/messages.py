@@ -7,7 +7,7 @@ carries a request id and is answered by its reply or by `Refused`.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 Rendition = Literal["main", "sub"]
 RENDITIONS: tuple[Rendition, ...] = ("main", "sub")
@@ -232,6 +232,8 @@ class OfferRequest:
     "Those that the camera has, main first."
     sdp: str
     watcher: Watcher = ANYBODY
+    quality: Quality = "auto"
+    "What the session begins with; as in `SelectRequest`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +326,11 @@ class SessionChanged:
 
 @dataclass(frozen=True, slots=True)
 class SessionsRequest:
-    """Signaling asks a worker for the state of its sessions."""
+    """Signaling asks a worker for the state of its sessions, or of one of them."""
 
     TYPE: ClassVar[str] = "sessions"
+    session: str | None = None
+    "None: all of them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,6 +360,14 @@ class SessionReport:
     rtt_s: float | None
     available_bitrate: int | None
     "Bits per second that the link was seen to carry; None while nothing is known."
+    rendition: Rendition
+    "The stream whose pictures it is given."
+    last_access_unit_age_s: float | None
+    "Since the bus last brought the worker a picture of that stream; None before the first."
+    gaps: int
+    "Pictures of that stream were missing so often, since the worker subscribed to it."
+    keyframe_cached: bool
+    "The worker has a keyframe of it with all that follows."
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,6 +450,23 @@ class EditRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """Signaling asks the keeper to put the file's cameras in order; answered by `SettingsState` or `Refused`.
+
+    Refused with `changed-meanwhile` when `before` does not hold, `bad-settings` when `cameras` are not those
+    of the file or a program cannot move their lines, `read-only` when the file cannot be written.
+    """
+
+    TYPE: ClassVar[str] = "order-settings"
+    cameras: tuple[str, ...]
+    "All of them, as they are to stand in the file."
+    before: tuple[str, ...] | None
+    "They must stand so; None: however they do."
+    by: str
+    "Who wants it, for the log."
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadRequest:
     """Asks the keeper to read the file again now; answered by `SettingsState`."""
 
@@ -474,6 +503,7 @@ Message = (
     | SettingsRequest
     | Settings
     | EditRequest
+    | OrderRequest
     | ReloadRequest
     | DrainRequest
 )

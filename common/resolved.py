@@ -143,4 +143,5 @@ def load_signaling(folder: Path) -> SignalingConfig:
         ),
         TlsConfig(**tls) if tls else None,
         tuple(content["trusted_proxies"]),
+        tuple(content["embed"]),
     )

@@ -160,7 +160,7 @@ def _become_supervisord(folder: Path, path: Path, workers: int) -> None:
         "CCTV3_WORKERS": str(workers),
         "CCTV3_PYTHON": sys.executable,
     }
-    command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(PROJECT / "supervisord.conf")]
+    command = [sys.executable, "-m", "common.supervisord", "-n", "-c", str(PROJECT / "supervisord.conf")]
     sys.stdout.flush()
     os.execve(sys.executable, command, environment)
 

@@ -24,7 +24,8 @@ def main() -> int:
         folder = lifecycle.run_folder()
         await Worker(number, resolved.load_system(folder), resolved.load_fanout(folder), folder).run()
 
-    return lifecycle.run(f"fanout-{number}", serve)
+    name = f"fanout-{number}"
+    return lifecycle.run(name, serve, worker=name)
 
 
 if __name__ == "__main__":

@@ -178,9 +178,14 @@ class Worker:
             case DrainRequest(draining):
                 self._draining = draining
                 return Done()
-            case SessionsRequest():
+            case SessionsRequest(None):
                 return SessionsReport(tuple(viewer.report() for viewer in self._viewers.values()))
-            case CandidateRequest(session) | SelectRequest(session) | CloseRequest(session):
+            case (
+                CandidateRequest(session)
+                | SelectRequest(session)
+                | CloseRequest(session)
+                | SessionsRequest(str(session))
+            ):
                 viewer = self._viewers.get(session)
                 if viewer is None:
                     return Refused("unknown-session", "this session has ended")
@@ -189,9 +194,11 @@ class Worker:
                 return Refused("internal", f"a worker takes no {message.TYPE}")
 
     async def _on_session_request(
-        self, viewer: Viewer, message: CandidateRequest | SelectRequest | CloseRequest
+        self, viewer: Viewer, message: CandidateRequest | SelectRequest | CloseRequest | SessionsRequest
     ) -> Message:
         match message:
+            case SessionsRequest():
+                return SessionsReport((viewer.report(),))
             case CandidateRequest(_, fragment):
                 if len(fragment) > MAX_FRAGMENT_BYTES:
                     return Refused("bad-offer", f"a candidate of {len(fragment)} characters")

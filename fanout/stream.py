@@ -42,6 +42,7 @@ class Stream:
         self._next_sequence = 0
         self._decodable = False
         self._refused_version = False
+        self._about = {"camera": camera}
         self._awaiting: dict[Callable[[], None], None] = {}
         self._video_topic = wire.live_topic(rendition, "video")
         self._audio_topic = wire.live_topic(rendition, "audio")
@@ -54,6 +55,7 @@ class Stream:
             self._subscriber.subscribe(topic)
         self._loop = asyncio.get_running_loop()
         self._heard_s = self._loop.time()
+        self._last_unit_s: float | None = None
         self._deadline: asyncio.Handle = self._loop.call_later(JOIN_DEADLINE_S, self._join_is_late)
         self.has_sound = False
         "Audio was seen."
@@ -65,6 +67,11 @@ class Stream:
 
     def _is_silent(self) -> bool:
         return self._loop.time() - self._heard_s > SILENT_AFTER_S
+
+    @property
+    def last_unit_age_s(self) -> float | None:
+        """Seconds since the bus brought a live picture, decodable or not; None before the first."""
+        return self._loop.time() - self._last_unit_s if self._last_unit_s is not None else None
 
     @property
     def octets(self) -> int:
@@ -100,7 +107,7 @@ class Stream:
         except BusError as exc:
             if not self._refused_version:
                 self._refused_version = True
-                log.error("! camera %s: %s", self.camera, exc)
+                log.error("! camera %s: %s", self.camera, exc, extra=self._about)
             return
         topic = frames[0]
         if topic == self._audio_topic:
@@ -108,6 +115,7 @@ class Stream:
                 self._take_audio(message)
         elif topic == self._video_topic:
             if isinstance(message, AccessUnit):
+                self._last_unit_s = self._loop.time()
                 if self._held is None:
                     self._take(message)
                 else:
@@ -145,7 +153,11 @@ class Stream:
             try:
                 receiver.send_cached(units)
             except Exception:
-                log.exception("! camera %s: a viewer could not be given the cached pictures", self.camera)
+                log.exception(
+                    "! camera %s: a viewer could not be given the cached pictures",
+                    self.camera,
+                    extra=self._about,
+                )
                 receiver.failed()
         if self.has_picture:
             self._tell_of_picture()
@@ -173,7 +185,11 @@ class Stream:
             try:
                 callback()
             except Exception:
-                log.exception("! camera %s: a viewer could not be given the first picture", self.camera)
+                log.exception(
+                    "! camera %s: a viewer could not be given the first picture",
+                    self.camera,
+                    extra=self._about,
+                )
 
     def _append(self, unit: AccessUnit) -> PacketizedUnit | None:
         """Places, packetizes and keeps a unit; None when it is not to be shown."""

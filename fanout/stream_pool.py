@@ -43,7 +43,7 @@ class StreamPool:
         """The stream, subscribed; every `acquire` needs a `release`."""
         stream = self._streams.get((camera, rendition))
         if stream is None:
-            log.info("= camera %s %s: subscribed", camera, rendition)
+            log.info("= camera %s %s: subscribed", camera, rendition, extra={"camera": camera})
             stream = Stream(camera, rendition, self._worker, endpoint, self._egress)
             self._streams[camera, rendition] = stream
         lingering = self._lingering.pop(stream, None)
@@ -60,7 +60,12 @@ class StreamPool:
             self._lingering[stream] = self._loop.call_later(LINGER_S, self._close, stream)
 
     def _close(self, stream: Stream) -> None:
-        log.info("= camera %s %s: released, nobody watches", stream.camera, stream.rendition)
+        log.info(
+            "= camera %s %s: released, nobody watches",
+            stream.camera,
+            stream.rendition,
+            extra={"camera": stream.camera},
+        )
         self._lingering.pop(stream, None)
         del self._streams[stream.camera, stream.rendition]
         stream.close()

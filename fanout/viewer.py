@@ -80,7 +80,7 @@ class Viewer:
         self._dtls = DtlsServer(room.certificate, self._send, self._on_dtls_closed)
         self._outlet: Outlet | None = None
         self._viewing: Viewing | None = None
-        self._quality: Quality = "auto"
+        self._quality = request.quality
         self._ice: IceSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -90,7 +90,8 @@ class Viewer:
     async def open(self, agent: IceAgent) -> IceSession:
         """Begins; gives our end of ICE for the answer. Raises ViewerError and LocalError."""
         # Subscribed now: the cached GOP is there when the handshake ends.
-        self._stream = self._room.pool.acquire(self.camera, self._renditions[0], self._endpoint)
+        begun_with = self._renditions[0 if self._quality in ("auto", "main") else -1]
+        self._stream = self._room.pool.acquire(self.camera, begun_with, self._endpoint)
         try:
             self._ice = await agent.open(self._offer.ice, self)
         except BaseException:
@@ -163,12 +164,13 @@ class Viewer:
             self._renditions,
             self._audible,
             self._endpoint,
+            self._quality,
             self._loop.time(),
             # Not from inside the viewing itself: it is being told a unit.
             self._end_soon,
             lambda showing, reason: room.on_changed(self, showing, reason),
         )
-        self._viewing.select(self._quality, self._loop.time())
+        self._viewing.check(self._loop.time())
 
     def _send(self, record: bytes) -> None:
         if self._outlet is not None:
@@ -243,7 +245,7 @@ class Viewer:
             path=str(self._outlet.path) if self._outlet is not None else None,
             srtp=None,
             quality=self._quality,
-            showing=self._renditions[0],
+            showing="keyframes" if self._quality == "keyframes" else self._stream.rendition,
             video_codec=None,
             audio_codec=None,
             packets=0,
@@ -254,6 +256,10 @@ class Viewer:
             loss=0.0,
             rtt_s=None,
             available_bitrate=None,
+            rendition=self._stream.rendition,
+            last_access_unit_age_s=self._stream.last_unit_age_s,
+            gaps=self._stream.gaps,
+            keyframe_cached=bool(self._stream.video.history.gop()),
         )
 
     def _on_dtls_closed(self) -> None:

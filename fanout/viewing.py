@@ -53,8 +53,9 @@ class Viewing:
     """From the end of the DTLS handshake to the end of the session.
 
     `renditions` are those that this viewer can decode, `audible` those that may have sound for it, main
-    first; `stream` is the one it begins with, taken from `pool`. `on_problem(text)` is called when it cannot
-    be shown what the camera sends, `on_changed(showing, reason)` when it is given something else.
+    first; `stream` is the one it begins with, taken from `pool`, and `quality` what it asked for.
+    `on_problem(text)` is called when it cannot be shown what the camera sends, `on_changed(showing, reason)`
+    when it is given something else.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Viewing:
         renditions: Sequence[Rendition],
         audible: Sequence[Rendition],
         endpoint: str,
+        quality: Quality,
         now: float,
         on_problem: Callable[[str], None],
         on_changed: Callable[[Showing, str], None],
@@ -129,6 +131,8 @@ class Viewing:
         self._lanes = tuple(lane for lane in lanes if lane is not None)
         self._link = Link()
         self._policy = QualityPolicy(len(self._renditions) > 1, now)
+        self._policy.wish = quality
+        self._video.keyframes_only = quality == "keyframes"
         self._probe: BandwidthProbe | None = None
         self._answers_from = self._lossy_until = now
         self._switched_at = now - SWITCH_INTERVAL_S
@@ -136,19 +140,18 @@ class Viewing:
         self._keyframe_requests = 0
         self._reports = 0
         self._reported_at = now - REPORT_INTERVAL_S
-        self._showing: Showing = stream.rendition
+        self._stream = stream
+        self._showing = self._kind()
         self._coming: Stream | None = None
         self._coming_reason = ""
         self.switches = 0
         "Changes of what is shown."
-        self._stream = stream
         self._heard: Stream | None = None
         "Where sound comes from."
         # What may fail for want of a socket comes before the stream knows of this viewer.
         self._listen()
         stream.add(self._video)
-        if stream.rendition != "main":
-            on_changed(stream.rendition, "the browser does not play what the main stream sends")
+        self._say_beginning()
 
     @property
     def packets(self) -> int:
@@ -366,6 +369,16 @@ class Viewing:
         self._say(self._kind(), self._coming_reason)
         self._listen()
 
+    def _say_beginning(self) -> None:
+        """The main stream is what everybody takes for granted, unless another was asked for."""
+        wish = self._policy.wish
+        if self._showing == wish != "main":
+            self._on_changed(self._showing, "asked for")
+        elif self._renditions[0] != "main":
+            self._on_changed(self._showing, "the browser does not play what the main stream sends")
+        elif wish == "sub" and wish not in self._renditions:
+            self._on_changed(self._showing, "there is no smaller stream")
+
     def _say(self, showing: Showing, reason: str) -> None:
         if showing != self._showing:
             self._showing = showing
@@ -405,6 +418,10 @@ class Viewing:
             loss=self._link.loss,
             rtt_s=self._link.rtt_s,
             available_bitrate=self._link.available_bitrate,
+            rendition=self._stream.rendition,
+            last_access_unit_age_s=self._stream.last_unit_age_s,
+            gaps=self._stream.gaps,
+            keyframe_cached=bool(self._stream.video.history.gop()),
         )
 
     def close(self) -> None:

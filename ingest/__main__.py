@@ -9,4 +9,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m ingest CAMERA")
     camera = sys.argv[1]
-    sys.exit(run(f"ingest-{camera}", lambda: main(camera)))
+    sys.exit(run(f"ingest-{camera}", lambda: main(camera), camera=camera))

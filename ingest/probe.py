@@ -7,19 +7,21 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import get_args
 
+from common.access_unit import AccessUnit
 from common.clock import SystemClock
 from common.config import AUTO_TRANSPORT, Transport
-from common.errors import CameraRefusal, CctvError, ConfigError
+from common.errors import CameraError, CameraRefusal, CctvError, ConfigError
 from common.log import configure
 from common.messages import AudioReport, RenditionReport, VideoReport
 from common.urls import CameraUrl, parse_camera_url, redact
 from ingest.camera import Camera, Hooks
 from ingest.output import Output
 from ingest.report import rendition_report
+from ingest.source import Source
 from ingest.sources import source_of
 
 DEFAULT_SECONDS = 5.0
@@ -34,31 +36,39 @@ PASSWORD_VARIABLE = "CCTV3_PASSWORD"
 
 
 async def probe(
-    url: CameraUrl, transports: tuple[Transport, ...], verify_tls: bool, seconds: float
+    source: Source,
+    seconds: float,
+    patience_s: float | None = None,
+    on_access_unit: Callable[[AccessUnit], None] = lambda unit: None,
 ) -> RenditionReport:
-    """One attempt, until `seconds` after the first keyframe; a report with an error when it fails."""
-    clock = SystemClock()
+    """One attempt, until `seconds` after the first keyframe; a report with an error when it fails.
+
+    The first keyframe is waited for as long as the service does, unless `patience_s` says less.
+    """
     live = asyncio.Event()
     output = Output(epoch=0)
     camera = Camera(
         "probe",
-        source_of(url, transports, verify_tls, True, clock),
+        source,
         on_demand=False,
         output=output,
-        clock=clock,
+        clock=SystemClock(),
         hooks=Hooks(
-            on_access_unit=lambda unit: None,
+            on_access_unit=on_access_unit,
             on_event=lambda state, reason, at_ns: live.set() if state == "live" else None,
         ),
     )
     attempt = asyncio.ensure_future(camera.run_once())
     shown = asyncio.ensure_future(live.wait())
     try:
-        await asyncio.wait({attempt, shown}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({attempt}, timeout=seconds)
-        if not attempt.done():
-            return rendition_report("main", camera, output)
+        await asyncio.wait({attempt, shown}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if live.is_set():
+            await asyncio.wait({attempt}, timeout=seconds)
+            if not attempt.done():
+                return rendition_report("main", camera, output)
         try:
+            if not attempt.done():
+                raise _overdue(camera, patience_s)
             await attempt
         except CctvError as exc:
             camera.error = redact(str(exc))
@@ -69,6 +79,14 @@ async def probe(
         for task in (attempt, shown):
             task.cancel()
         await asyncio.wait({attempt, shown})
+
+
+def _overdue(camera: Camera, patience_s: float | None) -> CameraError:
+    if camera.playback is None or camera.playback.playing_since is None:
+        return CameraError(f"camera did not play within {patience_s:g} s")
+    return CameraError(
+        f"camera sent no keyframe within {patience_s:g} s; set a shorter I-frame interval in it"
+    )
 
 
 def _rate(bits_per_s: int | None) -> str:
@@ -206,8 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"cctv3 probe: URL {exc}", file=sys.stderr)
         return EXIT_USAGE
     transports = AUTO_TRANSPORT if options.transport == "auto" else (options.transport,)
+    source = source_of(url, transports, not options.insecure, True, SystemClock())
     try:
-        report = asyncio.run(probe(url, transports, not options.insecure, options.seconds))
+        report = asyncio.run(probe(source, options.seconds))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     columns = min(shutil.get_terminal_size().columns, MAX_COLUMNS)

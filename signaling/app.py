@@ -8,6 +8,7 @@ from aiohttp import web
 from common.clock import Clock
 from signaling import security_headers
 from signaling.access.authority import Authority
+from signaling.access.cors import Cors
 from signaling.access.gate import Gate
 from signaling.access.routes import AccessRoutes
 from signaling.api import Api
@@ -43,11 +44,12 @@ def create_app(
         client_max_size=MAX_SDP_BYTES,
     )
     app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(Cors(authority).add)
     sockets = WebSockets(broker, authority, clock)
     app.on_shutdown.append(sockets.close)
     api = Api(broker, authority, folder, ice_urls)
     app.on_shutdown.append(api.close)
     whep = Whep(broker, authority, ice_urls)
-    for room in (whep, sockets, api, AccessRoutes(authority), metrics, Health(broker), Pages()):
+    for room in (whep, sockets, api, AccessRoutes(authority), metrics, Health(broker), Pages(authority)):
         app.add_routes(room.routes())
     return app

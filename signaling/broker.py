@@ -25,6 +25,7 @@ from common.messages import (
     IngestHello,
     Message,
     OfferRequest,
+    OrderRequest,
     Quality,
     Refused,
     SelectRequest,
@@ -37,10 +38,11 @@ from common.messages import (
     Watcher,
     WorkerReport,
 )
-from signaling import fragment, keeper_link, routing
+from signaling import diagnosis, fragment, keeper_link, routing
 from signaling.access.authority import Authority
 from signaling.access.principal import Principal
 from signaling.counters import Counters
+from signaling.diagnosis import Diagnosis
 from signaling.drains import Drains
 from signaling.events import Event, EventLog, Level
 from signaling.keeper_link import KeeperLink
@@ -248,6 +250,10 @@ class Broker:
         """The cameras that somebody may see, in the order of the configuration."""
         return [self.registry.status(name) for name in self.registry.cameras if principal.may_see(name)]
 
+    def age_s(self, session: Session) -> float | None:
+        """Seconds since a session was opened; None when signaling has been restarted since."""
+        return None if session.opened_s is None else self._clock.monotonic_s() - session.opened_s
+
     def headrooms(self) -> dict[str, float]:
         """By live worker the share of a core that is free for more viewers, as measured; may be negative."""
         return routing.headrooms(self._loads())
@@ -262,13 +268,14 @@ class Broker:
         owner: Owner | None,
         watcher: Watcher,
         replaces: str | None = None,
+        quality: Quality = "auto",
     ) -> tuple[Session, Answer]:
         """A new session for `camera` on the worker with the most headroom; raises Problem.
 
-        `replaces` names the session that the viewer will leave for it.
+        `replaces` names the session that the viewer will leave for it, `quality` is what it begins with.
         """
         try:
-            request = self._offer_request(camera, sdp, watcher)
+            request = self._offer_request(camera, sdp, watcher, quality)
             worker, answer = await self._put(request)
         except Problem as problem:
             self.counters.offer_refused(problem)
@@ -302,13 +309,12 @@ class Broker:
         for worker, message in self._early.pop(session):
             self._heard_of_session(worker, message)
 
-    def _offer_request(self, camera: str, sdp: str, watcher: Watcher) -> OfferRequest:
+    def _offer_request(self, camera: str, sdp: str, watcher: Watcher, quality: Quality) -> OfferRequest:
         fragment.check_offer(sdp)
         principal = self._authority.renew(watcher)
         if principal is None:
             raise Problem(401, "the login is over; log in again")
-        if not self.registry.has_camera(camera) or not principal.may_see(camera):
-            raise Problem(404, f"there is no camera {camera[:60]!r}; GET api/v1/cameras lists them")
+        self._check_camera(camera, principal)
         ingest = self.registry.ingest(camera)
         if ingest is None:
             raise Problem(503, f"the ingest process of {camera} is not up; it is started again", RETRY_SOON_S)
@@ -319,7 +325,12 @@ class Broker:
             renditions=self.registry.status(camera).formats,
             sdp=sdp,
             watcher=watcher,
+            quality=quality,
         )
+
+    def _check_camera(self, camera: str, principal: Principal) -> None:
+        if not self.registry.has_camera(camera) or not principal.may_see(camera):
+            raise Problem(404, f"there is no camera {camera[:60]!r}; GET api/v1/cameras lists them")
 
     def find(self, session: str, principal: Principal) -> Session:
         """The session of that id; raises Problem 404 where there is none that `principal` may handle.
@@ -351,6 +362,17 @@ class Broker:
     async def select(self, session: Session, quality: Quality) -> None:
         """Tells the worker what the viewer wants to be given; raises Problem."""
         await self._requests.ask(session, SelectRequest(session.id, quality))
+
+    async def diagnose(self, session: Session) -> Diagnosis:
+        """How all between the camera and the viewer is; raises Problem when its worker has forgotten it."""
+        report = await self._requests.report(session)
+        status, worker = self.registry.status(session.camera), self.registry.worker(session.worker)
+        return diagnosis.of_session(session, status, worker, report)
+
+    def diagnose_camera(self, camera: str, principal: Principal) -> Diagnosis:
+        """The same of a camera without a session; raises Problem 404."""
+        self._check_camera(camera, principal)
+        return diagnosis.of_camera(self.registry.status(camera))
 
     async def end(self, session: Session) -> None:
         """Ends a session at the viewer's wish; raises Problem when its worker does not answer."""
@@ -407,6 +429,15 @@ class Broker:
     ) -> tuple[SettingsEntry, ...]:
         """Changes the configuration file; gives what it says then. Raises Problem 404, 409, 412, 422, 503."""
         return await self._keeper.edit(EditRequest(kind, name, content, etag, by))
+
+    async def order(self, cameras: Sequence[str], before: tuple[str, ...] | None, by: str) -> SettingsState:
+        """Puts the cameras of the configuration file in order, which must be `before` unless that is None.
+
+        Raises Problem 409, 412, 422, 503.
+        """
+        state = await self._keeper.order(OrderRequest(tuple(cameras), before, by))
+        self._heard_settings(state)
+        return state
 
     async def reload(self, by: str) -> SettingsState:
         """Has the configuration file read now; raises Problem 503."""

@@ -1,13 +1,16 @@
 """The viewer's messages on the WebSocket as frozen data; reading them raises Problem. [P]
 
-    {"type": "offer", "id": any, "camera": "front", "sdp": "v=0…", "replaces": "…"}
+    {"type": "offer", "id": any, "camera": "front", "sdp": "v=0…", "replaces": "…", "quality": "sub"}
     {"type": "attach", "id": any, "session": "…"}
     {"type": "candidate", "id": any, "session": "…", "candidate": "SDP fragment" or RTCIceCandidateInit}
     {"type": "select", "id": any, "session": "…", "quality": "auto", "main", "sub" or "keyframes"}
     {"type": "close", "id": any, "session": "…"}
+    {"type": "diagnose", "id": any, "session": "…"}     or "camera": "front", where there is no session
+    {"type": "time", "id": any}
 
-`replaces`, optional, names the session that the viewer leaves once the new one plays. `id`, a short string or
-integer, is optional and comes back with the answer or error.
+`replaces`, optional, names the session that the viewer leaves once the new one plays; `quality`, optional, is
+what the session begins with, as in `select`. `id`, a short string or integer, is optional and comes back with
+the answer or error.
 """
 
 import json
@@ -32,6 +35,7 @@ class Offer:
     camera: str
     sdp: str
     replaces: str | None = None
+    quality: Quality = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,26 @@ class Close:
     session: str
 
 
-Command = Offer | Attach | Candidate | Select | Close
+@dataclass(frozen=True, slots=True)
+class Diagnose:
+    """How everything between the camera and this viewer is."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiagnoseCamera:
+    """How the camera is, where no session could be made."""
+
+    camera: str
+
+
+@dataclass(frozen=True, slots=True)
+class Time:
+    """What the server's clock says."""
+
+
+Command = Offer | Attach | Candidate | Select | Close | Diagnose | DiagnoseCamera | Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +150,9 @@ def parse(content: dict[str, object]) -> Command:
             sdp = _text(content, "sdp", MAX_MESSAGE_CHARS)
             fragment.check_offer(sdp)
             replaces = _text(content, "replaces") if content.get("replaces") is not None else None
-            return Offer(_text(content, "camera"), sdp, replaces)
+            wished = content.get("quality")
+            quality = _quality(wished) if wished is not None else "auto"
+            return Offer(_text(content, "camera"), sdp, replaces, quality)
         case "attach":
             return Attach(_text(content, "session"))
         case "candidate":
@@ -136,8 +161,14 @@ def parse(content: dict[str, object]) -> Command:
             return Select(_text(content, "session"), _quality(content.get("quality")))
         case "close":
             return Close(_text(content, "session"))
+        case "diagnose" if content.get("session") is not None:
+            return Diagnose(_text(content, "session"))
+        case "diagnose":
+            return DiagnoseCamera(_text(content, "camera"))
+        case "time":
+            return Time()
         case _:
-            raise Problem(400, "`type` must be offer, attach, candidate, select or close")
+            raise Problem(400, "`type` must be offer, attach, candidate, select, close, diagnose or time")
 
 
 def _fragment(candidate: object) -> str:

@@ -10,6 +10,7 @@ from common.messages import (
     EditRequest,
     HelloWanted,
     Message,
+    OrderRequest,
     Refused,
     ReloadRequest,
     Settings,
@@ -84,12 +85,13 @@ class KeeperLink:
         """Changes the file; gives what is in it then. Raises Problem 404, 409, 412, 422 or 503."""
         return _entries(await self._ask(edit))
 
+    async def order(self, order: OrderRequest) -> SettingsState:
+        """Puts the cameras of the file in order; raises Problem 409, 412, 422 or 503."""
+        return _state(await self._ask(order))
+
     async def reload(self) -> SettingsState:
         """Has the file read now; raises Problem 503."""
-        reply = await self._ask(ReloadRequest())
-        if isinstance(reply, SettingsState):
-            return reply
-        raise unexpected(IDENTITY, reply)
+        return _state(await self._ask(ReloadRequest()))
 
     async def _ask(self, message: Message) -> Message:
         try:
@@ -109,6 +111,12 @@ class KeeperLink:
         if isinstance(reply, Refused):
             raise from_refusal(reply)
         return reply
+
+
+def _state(reply: Message) -> SettingsState:
+    if isinstance(reply, SettingsState):
+        return reply
+    raise unexpected(IDENTITY, reply)
 
 
 def _entries(reply: Message) -> tuple[SettingsEntry, ...]:

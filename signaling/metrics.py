@@ -17,6 +17,8 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from common.messages import RenditionState, SettingsState
 from signaling import metric_tables
+from signaling.access.principal import Principal
+from signaling.access.request_keys import PRINCIPAL
 from signaling.broker import Broker
 from signaling.counters import Login
 from signaling.workers import CameraState, CameraStatus
@@ -25,15 +27,16 @@ _STATES: tuple[CameraState, ...] = (*get_args(RenditionState), "down")
 
 
 class _Collector:
-    """What the library asks for all series, once a request."""
+    """What the library asks for all series that somebody may see, once a request."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, principal: Principal) -> None:
         self._broker = broker
+        self._principal = principal
 
     def collect(self) -> Iterator[Metric]:
         """Every family with its samples."""
         yield from self._workers()
-        statuses = [self._broker.registry.status(name) for name in self._broker.registry.cameras]
+        statuses = self._broker.visible(self._principal)
         ingest = GaugeMetricFamily(
             "cctv3_ingest_up", "1 while the camera's ingest process is heard.", labels=["camera"]
         )
@@ -59,6 +62,15 @@ class _Collector:
         for worker, report in reports:
             info.add_metric([worker], {"egress": report.egress})
         yield info
+        headroom = GaugeMetricFamily(
+            "cctv3_worker_headroom_ratio",
+            "Share of a core free for more viewers, by which they are placed; negative: overloaded.",
+            labels=["worker"],
+        )
+        free = self._broker.headrooms()
+        for worker, _ in reports:
+            headroom.add_metric([worker], free[worker])
+        yield headroom
         for kind, name, meaning, value in metric_tables.WORKER:
             family = kind(f"cctv3_worker_{name}", meaning, labels=["worker"])
             for worker, report in reports:
@@ -146,10 +158,10 @@ class Metrics:
     """The handler of `/metrics`, and the middleware that counts requests; it goes before all others."""
 
     def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         self._counters = broker.counters
-        self._registry = CollectorRegistry()
-        self._registry.register(_Collector(broker))
-        ProcessCollector(namespace="cctv3_signaling", registry=self._registry)
+        self._process = CollectorRegistry()
+        ProcessCollector(namespace="cctv3_signaling", registry=self._process)
 
     def routes(self) -> list[web.RouteDef]:
         """Where the handler belongs."""
@@ -179,5 +191,7 @@ class Metrics:
         return response
 
     async def _get(self, request: web.Request) -> web.Response:
-        text = generate_latest(self._registry) + generate_latest(self._counters.registry)
+        registry = CollectorRegistry()
+        registry.register(_Collector(self._broker, request[PRINCIPAL]))
+        text = b"".join(map(generate_latest, (registry, self._process, self._counters.registry)))
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

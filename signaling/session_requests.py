@@ -49,13 +49,30 @@ class SessionRequests:
                 return
             case Refused(kind="unknown-session") if isinstance(message, CloseRequest):
                 return  # ended by itself a moment ago: what the viewer wanted
-            case Refused(kind="unknown-session"):
-                self._sessions.end(session.id, "the media worker forgot it")
-                raise from_refusal(reply)
             case Refused():
-                raise from_refusal(reply)
+                raise self._refused(session, reply)
             case _:
                 raise unexpected(session.worker, reply)
+
+    async def report(self, session: Session) -> SessionReport | None:
+        """What the worker says of a session; None when it does not in time. Raises Problem."""
+        try:
+            reply = await self._calls.request(session.worker, SessionsRequest(session.id))
+        except BusTimeout as exc:
+            log.warning("! sessions: %s", exc, extra=session.about)
+            return None
+        match reply:
+            case SessionsReport(sessions=(report,)):
+                return report
+            case Refused():
+                raise self._refused(session, reply)
+            case _:
+                raise unexpected(session.worker, reply)
+
+    def _refused(self, session: Session, refused: Refused) -> Problem:
+        if refused.kind == "unknown-session":
+            self._sessions.end(session.id, "the media worker forgot it")
+        return from_refusal(refused)
 
     async def reports(self, workers: Iterable[str]) -> dict[str, tuple[SessionReport, ...] | None]:
         """By worker what it says of its sessions; None where it does not say it in time."""

@@ -6,21 +6,27 @@ The viewer's messages are in `commands.py`. Signaling sends
     {"type": "attached", "id": …, "session": "…", "showing": …, "reason": …}    null until known
     {"type": "selected", "id": …, "session": "…", "quality": "auto"}
     {"type": "showing", "session": "…", "showing": "main", "reason": "…"}    unasked; or "sub", "keyframes"
+    {"type": "diagnosis", "id": …, "session": "…", "camera": {…}, "ingest": {…}, "bus": {…}, "worker": {…},
+     "network": {…}}                    as in `diagnosis.py`; "session" is null where only a camera was named
+    {"type": "time", "id": …, "utc_ms": 1760000000000.125}      milliseconds since 1970
     {"type": "move", "session": "…"}    the viewer shall offer again with `replaces`, then close this one
     {"type": "close", "session": "…", "reason": "…", "final": false}
                                     answer to a close, and unasked; `final`: a new session would be refused
     {"type": "error", "id": …, "session": "…", "status": 404, "title": "…", "detail": "…", "retry_after": 5}
     {"type": "event", "kind": "camera", …}      as in `events.py`, of the cameras that this viewer may see
 
-A socket whose user may not come in any more is closed with 4401.
+A socket whose user may not come in any more is closed with 4401. A page that has a token can send no header
+with a WebSocket and names two protocols instead: `cctv3`, the one that is spoken, and `bearer.TOKEN`.
 
 A socket that breaks does not end its sessions at once: for `ORPHAN_GRACE_S` another socket may attach to
 them, so that a restarted proxy or a short loss of the network leaves the picture alone.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
@@ -28,11 +34,22 @@ from aiohttp import WSMsgType, web
 from common.clock import Clock
 from common.messages import SessionChanged, Watcher
 from signaling import commands, events
-from signaling.access.authority import Authority
+from signaling.access.authority import SOCKET_PROTOCOL, Authority
 from signaling.access.principal import Principal
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
-from signaling.commands import Attach, Candidate, Close, Envelope, Offer, Select
+from signaling.commands import (
+    Attach,
+    Candidate,
+    Close,
+    Diagnose,
+    DiagnoseCamera,
+    Envelope,
+    Offer,
+    Select,
+    Time,
+)
+from signaling.diagnosis import Link
 from signaling.problems import Problem
 from signaling.sessions import Session
 
@@ -41,8 +58,8 @@ log = logging.getLogger(__name__)
 PING_INTERVAL_S = 10.0
 MAX_FRAME_BYTES = 256 << 10
 "Larger messages end the socket (close code 1009)."
-MAX_REQUESTS = 32
-"Requests of one socket that are under way at a time."
+MAX_REQUESTS = 128
+"Requests of one socket that are under way at a time: a wall of 64 sessions is closed and another one opened."
 OUTGOING_MESSAGES = 256
 "A viewer who does not read that many is dropped."
 UNAUTHORIZED = 4401
@@ -74,6 +91,9 @@ def _hostname(url: str) -> str | None:
         return None
 
 
+Value = str | int | float | Link | None
+
+
 class ViewerSocket:
     """One WebSocket: commands in, answers, changes and ends of sessions out."""
 
@@ -84,12 +104,14 @@ class ViewerSocket:
         watcher: Watcher,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
+        clock: Clock,
     ) -> None:
         self._broker = broker
         self._authority = authority
         self._watcher = watcher
         self._socket = socket
         self._transport = transport
+        self._clock = clock
         self._outgoing: asyncio.Queue[str | None] = asyncio.Queue(OUTGOING_MESSAGES)
         "Ended by None: the user may not come in any more."
         self._requests: set[asyncio.Task[None]] = set()
@@ -143,40 +165,64 @@ class ViewerSocket:
             content = commands.parse_object(text)
             about = commands.envelope(content)
             command = commands.parse(content)
-            if len(self._requests) >= MAX_REQUESTS:
-                raise Problem(429, f"more than {MAX_REQUESTS} requests at a time", 1)
         except Problem as problem:
             self._error(problem, about)
             return
+        with self._failures_told(command, about):
+            match command:
+                # What no worker is asked for is answered at once: a page that comes back attaches to all of
+                # its sessions in one go.
+                case Time():
+                    self._send("time", about, utc_ms=self._clock.utc_ns() / 1e6)
+                case Attach(session_id):
+                    self._attach(self._find(session_id), about)
+                case DiagnoseCamera(camera):
+                    found = self._broker.diagnose_camera(camera, self._principal())
+                    self._send("diagnosis", about, session=None, **found)
+                case _:
+                    self._begin(command, about)
+
+    def _attach(self, session: Session, about: Envelope) -> None:
+        change = session.change
+        self._broker.attach(session, self)
+        self._send(
+            "attached",
+            about,
+            showing=change.showing if change else None,
+            reason=change.reason if change else None,
+        )
+
+    def _begin(self, command: commands.Command, about: Envelope) -> None:
+        if len(self._requests) >= MAX_REQUESTS:
+            raise Problem(429, f"more than {MAX_REQUESTS} requests at a time", 1)
         task = asyncio.ensure_future(self._carry_out(command, about))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
 
     async def _carry_out(self, command: commands.Command, about: Envelope) -> None:
-        try:
+        with self._failures_told(command, about):
             match command:
-                case Offer(camera, sdp, replaces):
-                    session, answer = await self._broker.open(camera, sdp, self, self._watcher, replaces)
-                    self._send("answer", Envelope(about.id, session.id), sdp=answer.sdp)
-                case Attach(session_id):
-                    session = self._find(session_id)
-                    change = session.change
-                    self._broker.attach(session, self)
-                    self._send(
-                        "attached",
-                        about,
-                        showing=change.showing if change else None,
-                        reason=change.reason if change else None,
+                case Offer(camera, sdp, replaces, quality):
+                    session, answer = await self._broker.open(
+                        camera, sdp, self, self._watcher, replaces, quality
                     )
+                    self._send("answer", Envelope(about.id, session.id), sdp=answer.sdp)
                 case Candidate(session_id, sdp_fragment):
                     await self._broker.trickle(self._find(session_id), sdp_fragment)
                 case Select(session_id, quality):
                     await self._broker.select(self._find(session_id), quality)
                     self._send("selected", about, quality=quality)
+                case Diagnose(session_id):
+                    self._send("diagnosis", about, **await self._broker.diagnose(self._find(session_id)))
                 case Close(session_id):
                     session = self._find(session_id)
                     self._broker.attach(session, self)  # so that this socket is told
                     await self._broker.end(session)
+
+    @contextlib.contextmanager
+    def _failures_told(self, command: commands.Command, about: Envelope) -> Iterator[None]:
+        try:
+            yield
         except Problem as problem:
             self._error(problem, about)
         except Exception:
@@ -193,8 +239,8 @@ class ViewerSocket:
             members["retry_after"] = int(problem.headers["Retry-After"])
         self._send("error", about, **members)
 
-    def _send(self, kind: str, about: Envelope, /, **members: str | int | None) -> None:
-        message: dict[str, str | int | None] = {"type": kind}
+    def _send(self, kind: str, about: Envelope, /, **members: Value) -> None:
+        message: dict[str, Value] = {"type": kind}
         if about.id is not None:
             message["id"] = about.id
         if about.session is not None:
@@ -259,13 +305,17 @@ class WebSockets:
     async def _get(self, request: web.Request) -> web.WebSocketResponse:
         check_origin(request)
         socket = web.WebSocketResponse(
-            heartbeat=PING_INTERVAL_S, max_msg_size=MAX_FRAME_BYTES, compress=False, timeout=2.0
+            heartbeat=PING_INTERVAL_S,
+            max_msg_size=MAX_FRAME_BYTES,
+            compress=False,
+            timeout=2.0,
+            protocols=(SOCKET_PROTOCOL,),
         )
         if not socket.can_prepare(request):
             raise Problem(426, "this is a WebSocket endpoint", headers={"Upgrade": "websocket"})
         watcher = self._authority.watcher(request[PRINCIPAL], request[ADDRESS])
         await socket.prepare(request)
-        viewer = ViewerSocket(self._broker, self._authority, watcher, socket, request.transport)
+        viewer = ViewerSocket(self._broker, self._authority, watcher, socket, request.transport, self._clock)
         self._open[socket] = viewer
         try:
             await viewer.run()

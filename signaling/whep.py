@@ -4,8 +4,7 @@
 resolves against the URL it asked (RFC 9110 section 10.2.2). So it is right behind any proxy, under any path
 prefix, and no forwarding header has to be trusted.
 
-No CORS headers are given: a page of another origin may not play these cameras. Players outside of
-browsers do not ask.
+A page of another origin plays only where `access/cors.py` lets it. Players outside of browsers do not ask.
 
 With full ICE the answer names STUN servers by `Link` ("STUN/TURN server configuration" of the draft, as in
 RFC 9725 section 4.6). OPTIONS does so too, for players that must know them before they make an offer.
@@ -17,6 +16,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
+from common.messages import QUALITIES, Quality
 from signaling import fragment
 from signaling.access.authority import Authority
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
@@ -51,6 +51,15 @@ def _token(request: web.Request) -> str:
     return f"?{urlencode({'token': token})}" if token is not None else ""
 
 
+def _quality(request: web.Request) -> Quality:
+    """What the session begins with; raises Problem 422."""
+    wished = request.query.get("quality", "auto")
+    for quality in QUALITIES:
+        if wished == quality:
+            return quality
+    raise Problem(422, f"quality: one of {', '.join(QUALITIES)}")
+
+
 class Whep:
     """The HTTP handlers of `/whep/{camera}` and `/whep/{camera}/{session}`."""
 
@@ -79,9 +88,11 @@ class Whep:
 
     async def _post(self, request: web.Request) -> web.Response:
         _check_type(request, SDP, "Accept-Post")
+        quality = _quality(request)
         offer = await read_text(request, fragment.MAX_SDP_BYTES)
         watcher = self._authority.watcher(request[PRINCIPAL], request[ADDRESS])
-        session, answer = await self._broker.open(request.match_info["camera"], offer, None, watcher)
+        camera = request.match_info["camera"]
+        session, answer = await self._broker.open(camera, offer, None, watcher, quality=quality)
         return web.Response(
             status=HTTPStatus.CREATED,
             body=answer.sdp.encode(),

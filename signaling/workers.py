@@ -111,6 +111,12 @@ class CameraStatus:
             if name in known
         ) or (RenditionFormat("main", None, None),)
 
+    def error_of(self, rendition: RenditionReport | None) -> str | None:
+        """Why one of its streams gives no picture."""
+        if self.state == "down":
+            return "its ingest process is not heard; it is started again"
+        return rendition.error if rendition is not None else None
+
     def age_s(self, rendition: RenditionReport | None) -> float | None:
         """Seconds since the last access unit of one of its streams; None where there was none."""
         if rendition is None or rendition.last_access_unit_age_s is None:
@@ -147,7 +153,12 @@ class Registry:
                     identity, message.epoch, message.media_endpoint, now, report
                 )
                 if not same:
-                    log.info("= ingest of %s is up, process %d", message.camera, message.pid)
+                    log.info(
+                        "= ingest of %s is up, process %d",
+                        message.camera,
+                        message.pid,
+                        extra={"camera": message.camera},
+                    )
                 return None
             case CameraReport():
                 if message.camera not in self.cameras:

@@ -3,7 +3,8 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +12,8 @@ from common import config
 from common.access_config import UserConfig
 from common.config import CameraConfig, Config
 from common.errors import ConfigError, LocalError
-from common.keeper import document
-from common.keeper.document import CannotEdit
+from common.keeper import document, order
+from common.keeper.places import CannotEdit
 
 Kind = Literal["camera", "user"]
 PATHS: dict[Kind, tuple[str, ...]] = {"camera": ("cameras",), "user": ("auth", "users")}
@@ -83,12 +84,53 @@ def changed(
     return edited, after
 
 
+def reordered(text: str, path: Path, names: Sequence[str]) -> tuple[str, Config]:
+    """The text with the cameras in this order, and what it says; raises ConfigError.
+
+    `names` are all cameras, and everything else is the same as before.
+    """
+    before = config.parse(text, str(path), path.parent)
+    cameras = {camera.name: camera for camera in before.cameras}
+    _check_names(names, cameras.keys())
+    wanted = replace(before, cameras=tuple(cameras[name] for name in names))
+    if wanted == before:
+        return text, before
+    try:
+        edited = order.reorder(text, PATHS["camera"], names)
+    except CannotEdit as exc:
+        raise ConfigError(f"{path}: {exc}; change it by hand") from None
+    if _meaning(edited, path) != wanted:
+        # An alias would come before what it stands for.
+        raise ConfigError(f"{path}: is written in a way that a program cannot change; change it by hand")
+    return edited, wanted
+
+
+def _check_names(names: Sequence[str], known: Set[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"order: there is no camera {unknown[0][:60]!r}")
+    missing = sorted(known - set(names))
+    if missing:
+        raise ConfigError(f"order: {missing[0]} is missing; allowed: every camera once")
+    if len(names) > len(known):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"order: {twice} is there twice; allowed: every camera once")
+
+
+def _meaning(text: str, path: Path) -> Config | None:
+    try:
+        return config.parse(text, str(path), path.parent)
+    except ConfigError:
+        return None
+
+
 def _others(whole: Config, kind: Kind, name: str) -> list[object]:
     users = [user for user in whole.access.auth.users if kind != "user" or user.name != name]
     cameras = [camera for camera in whole.cameras if kind != "camera" or camera.name != name]
     settings = (whole.http_host, whole.http_port, whole.media_port, whole.media_advertise, whole.media_ice)
-    access = (whole.access.tls, whole.access.trusted_proxies, whole.access.auth.jwt, whole.access.auth.http)
-    return [users, cameras, settings, access, whole.media_ice_servers, whole.workers]
+    http = (whole.access.tls, whole.access.trusted_proxies, whole.access.embed)
+    auth = (whole.access.auth.jwt, whole.access.auth.proxy, whole.access.auth.http)
+    return [users, cameras, settings, http, auth, whole.media_ice_servers, whole.workers]
 
 
 def write(path: Path, text: str, expected: str | None) -> None:

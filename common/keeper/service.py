@@ -1,10 +1,12 @@
 """The keeper at work: follows the file, takes edits, and tells supervisor and signaling what is in force."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +25,7 @@ from common.keeper.watch import POLL_S, Watch
 from common.messages import (
     EditRequest,
     Message,
+    OrderRequest,
     RefusalKind,
     Refused,
     ReloadRequest,
@@ -126,6 +129,9 @@ class Keeper:
                 case EditRequest():
                     async with self._busy:
                         return await self._edit(message)
+                case OrderRequest():
+                    async with self._busy:
+                        return await self._order(message)
         except _Refusal as refusal:
             return Refused(refusal.kind, refusal.detail)
         return Refused("internal", f"the keeper takes no {message.TYPE} requests")
@@ -170,22 +176,14 @@ class Keeper:
         pattern = CAMERA_NAME if kind == "camera" else USER_NAME
         if not pattern.fullmatch(name):
             raise _Refusal("bad-settings", f"{name[:60]!r} is no name for a {kind}; {_NAME_ALLOWED[kind]}")
-        try:
-            with editing.locked(self._path.resolve()):
-                text = editing.read(self._path)
-                base = text if text is not None else editing.NEW_FILE
-                before = editing.entry_of(config.parse(base, str(self._path), self._path.parent), kind, name)
-                self._check_tag(request, before)
-                content = _written(request, before)
-                edited, after = editing.changed(base, self._path, kind, name, content)
-                editing.write(self._path, edited, text)
-        except NotThere as exc:
-            raise _Refusal("unknown", str(exc)) from None
-        except ConfigError as exc:
-            raise _Refusal("bad-settings", str(exc)) from None
-        except NotWritable as exc:
-            raise _Refusal("read-only", str(exc)) from None
-        self._watch.taken()
+        with self._writing():
+            text = editing.read(self._path)
+            base = text if text is not None else editing.NEW_FILE
+            before = editing.entry_of(config.parse(base, str(self._path), self._path.parent), kind, name)
+            self._check_tag(request, before)
+            content = _written(request, before)
+            edited, after = editing.changed(base, self._path, kind, name, content)
+            editing.write(self._path, edited, text)
         what = "removed" if content is None else "written"
         log.info("= %s %s %s by %s", kind, name, what, request.by, extra={"user": request.by})
         if text is None:
@@ -193,6 +191,37 @@ class Keeper:
         await self._take(after)
         self._client.notify(self.state())
         return self._entries(kind, name)
+
+    async def _order(self, request: OrderRequest) -> Message:
+        with self._writing():
+            text = editing.read(self._path)
+            if text is None:
+                raise _Refusal("bad-settings", f"order: there is no {self._path} yet, make a camera first")
+            before = config.parse(text, str(self._path), self._path.parent)
+            if request.before not in (None, tuple(camera.name for camera in before.cameras)):
+                raise _Refusal("changed-meanwhile", "the cameras stand in another order now; read it again")
+            edited, after = editing.reordered(text, self._path, request.cameras)
+            if edited != text:
+                editing.write(self._path, edited, text)
+        log.info("= cameras put in order by %s", request.by, extra={"user": request.by})
+        await self._take(after)
+        state = self.state()
+        self._client.notify(state)
+        return state
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The file is this process's meanwhile, and known afterwards; what is wrong becomes a refusal."""
+        try:
+            with editing.locked(self._path.resolve()):
+                yield
+        except NotThere as exc:
+            raise _Refusal("unknown", str(exc)) from None
+        except ConfigError as exc:
+            raise _Refusal("bad-settings", str(exc)) from None
+        except NotWritable as exc:
+            raise _Refusal("read-only", str(exc)) from None
+        self._watch.taken()
 
     def _check_tag(self, request: EditRequest, before: CameraConfig | UserConfig | None) -> None:
         what = f"{request.kind} {request.name}"

@@ -7,7 +7,8 @@ from fractions import Fraction
 from av.filter import Graph
 from av.video.frame import VideoFrame
 
-from ingest.simulated.drawing import GREY, paint, text_rows
+from ingest.simulated.barcode import ROWS, barcode_rows, cell_size
+from ingest.simulated.drawing import GREY, INK, PAPER, paint, text_rows
 from ingest.simulated.options import VideoOptions
 
 _LEFT, _TOP = 0, 0  # over the pattern's own counter; even, as chroma has half the samples
@@ -23,16 +24,26 @@ def caption(utc_ns: int, number: int) -> tuple[str, str]:
 
 def draw_caption(frame: VideoFrame, lines: Sequence[str]) -> None:
     """Writes lines of text, on dark boxes, into a 4:2:0 frame."""
-    luma, *chroma = frame.planes
     scale = max(1, frame.width // _PIXELS_PER_DOT & ~1)  # even where it can be: whole samples of chroma
     top = _TOP
     for line in lines:
         rows = text_rows(line, scale)
-        paint(memoryview(luma), luma.line_size, _LEFT, top, rows)
-        grey = [bytes((GREY,)) * (len(rows[0]) // 2)] * (len(rows) // 2)
-        for plane in chroma:
-            paint(memoryview(plane), plane.line_size, _LEFT // 2, top // 2, grey)
+        _draw(frame, top, rows)
         top += len(rows)
+
+
+def draw_barcode(frame: VideoFrame, utc_ns: int) -> None:
+    """Writes the time into the lower left corner of a 4:2:0 frame."""
+    size = cell_size(frame.width)
+    _draw(frame, frame.height - ROWS * size, barcode_rows(utc_ns // 1_000_000, size, INK, PAPER))
+
+
+def _draw(frame: VideoFrame, top: int, rows: list[bytes]) -> None:
+    luma, *chroma = frame.planes
+    paint(memoryview(luma), luma.line_size, _LEFT, top, rows)
+    grey = [bytes((GREY,)) * (len(rows[0]) // 2)] * (len(rows) // 2)
+    for plane in chroma:
+        paint(memoryview(plane), plane.line_size, _LEFT // 2, top // 2, grey)
 
 
 class Picture:
@@ -53,6 +64,7 @@ class Picture:
         frame = self._graph.vpull()
         frame.make_writable()
         draw_caption(frame, caption(utc_ns, number))
+        draw_barcode(frame, utc_ns)
         frame.pts = number
         frame.time_base = self._time_base
         return frame

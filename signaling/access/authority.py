@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -31,6 +32,8 @@ UNREAD_EVERY_S = 60.0
 "At most so often is it said that a proxy's headers cannot be read."
 LOCAL = Principal("local", "user", "admin", ("*",), "local")
 "Whoever reaches the unix socket in the run folder may read the camera passwords there anyway."
+SOCKET_PROTOCOL = "cctv3"
+"What is spoken over the WebSocket, for clients that name protocols."
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cctv3"'}
 
 Means = Literal["socket", "bearer", "cookie", "proxy", "none"]
@@ -111,6 +114,11 @@ class Authority:
     def wants_login(self) -> bool:
         """False when everybody may come in."""
         return self._config.auth.mode == "users"
+
+    @property
+    def embed(self) -> tuple[str, ...]:
+        """Origins whose pages may show cameras."""
+        return self._config.embed
 
     @property
     def loopback_names_only(self) -> bool:
@@ -357,10 +365,15 @@ def _is_local(request: web.Request) -> bool:
 
 
 def _bearer(request: web.Request) -> str | None:
-    """The token of the Authorization header (RFC 6750 section 2.1), or a link's in the query."""
+    """The token of the Authorization header (RFC 6750 section 2.1), of a WebSocket; a link's in the query."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip()
+    # Browsers let a page say nothing with a WebSocket but protocols (RFC 6455 section 11.3.4), and those are
+    # not logged as addresses are.
+    protocol, _, said = request.headers.get("Sec-WebSocket-Protocol", "").partition(",")
+    if protocol == SOCKET_PROTOCOL and said.strip().startswith("bearer."):
+        return unquote(said.strip().removeprefix("bearer."))
     token = request.query.get("token", "")
     return token if token.startswith(links.PREFIX) else None
 

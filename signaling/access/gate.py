@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from signaling.access import permissions
 from signaling.access.authority import Authority, Identified
+from signaling.access.cors import Cors
 from signaling.access.networks import is_host, parse_address
 from signaling.access.permissions import Wanted
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
@@ -29,6 +30,7 @@ class Gate:
 
     def __init__(self, authority: Authority) -> None:
         self._authority = authority
+        self._cors = Cors(authority)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -47,6 +49,9 @@ class Gate:
         if wants.need == "public":
             self._check_site(request, ambient=True)
             return await handler(request)
+        preflight = self._cors.preflight(request)
+        if preflight is not None:
+            return preflight
         identified = await self._authority.identified(request)
         self._check_site(request, identified.ambient)
         self._check(identified, wants, request)

@@ -10,6 +10,7 @@ from signaling.api.cameras import Cameras
 from signaling.api.configuration import Configuration
 from signaling.api.events import Events
 from signaling.api.openapi import OpenApi
+from signaling.api.probe import Probe
 from signaling.api.sessions import Sessions
 from signaling.api.snapshots import Snapshots
 from signaling.api.users import Users
@@ -25,9 +26,11 @@ class Api:
     ) -> None:
         self._broker = broker
         self._ice_urls = ice_urls
+        self._probe = Probe(authority, folder)
         self._snapshots = Snapshots(broker, folder)
         self._rooms = (
             Cameras(broker, authority),
+            self._probe,
             self._snapshots,
             Sessions(broker, authority),
             Workers(broker, authority),
@@ -43,8 +46,9 @@ class Api:
         return [*own, *(route for room in self._rooms for route in room.routes())]
 
     async def close(self, app: web.Application) -> None:
-        """Ends listeners of events and snapshots under way; meant for `on_shutdown`."""
+        """Ends listeners of events, probes and snapshots under way; meant for `on_shutdown`."""
         self._broker.events.close()
+        await self._probe.close()
         await self._snapshots.close()
 
     async def _ice_servers(self, request: web.Request) -> web.Response:

@@ -1,8 +1,10 @@
-"""Cameras: the list and the report for viewers; settings for admins."""
+"""Cameras: the list and the report for viewers; settings and their order for admins."""
 
 import dataclasses
+import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -13,23 +15,21 @@ from signaling.access.authority import Authority
 from signaling.access.gate import no_camera
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
-from signaling.json_body import read_object
+from signaling.json_body import member, only, read_object
 from signaling.problems import Problem
 from signaling.workers import CameraStatus
 
-Member = str | int | float | list[str] | None
+Member = str | int | float | None
 
 _ETAG = re.compile(r'\s*"([\x21\x23-\x7e]{1,64})"\s*')
 
 
 def error_of(status: CameraStatus) -> str | None:
     """Why there is no picture."""
-    if status.state == "down":
-        return "its ingest process is not heard; it is started again"
-    return status.main.error if status.main else None
+    return status.error_of(status.main)
 
 
-def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
+def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member | list[str] | dict[str, Member]]:
     """One camera of `GET /api/v1/cameras`, by its main stream; bitrate in bit/s, gop_s and age in s."""
     video = status.main.video if status.main else None
     audio = status.main.audio if status.main else None
@@ -47,9 +47,35 @@ def camera_members(status: CameraStatus, viewers: int) -> dict[str, Member]:
         "gop_s": video.gop_s if video else None,
         "audio": audio.codec if audio else None,
         "age": round(age_s, 3) if age_s is not None else None,
+        "lost": status.main.lost_packets if status.main else None,
         "viewers": viewers,
         "error": error_of(status),
+        "sub": _sub_members(status),
     }
+
+
+def _sub_members(status: CameraStatus) -> dict[str, Member] | None:
+    """What tells whether the sub stream will do; its figures are known once somebody has watched it."""
+    sub = next((rendition for rendition in status.renditions if rendition.name == "sub"), None)
+    if sub is None:
+        return None
+    video = sub.video
+    return {
+        "state": "down" if status.state == "down" else sub.state,
+        "codec": video.codec if video else None,
+        "width": video.width if video else None,
+        "height": video.height if video else None,
+        "fps": video.fps if video else None,
+        "bitrate": video.bitrate if video else None,
+    }
+
+
+def _order_response(names: Sequence[str]) -> web.Response:
+    return web.json_response({"order": names}, headers={"ETag": f'"{_order_tag(names)}"'})
+
+
+def _order_tag(names: Sequence[str]) -> str:
+    return hashlib.sha256("/".join(names).encode()).hexdigest()[:20]
 
 
 def entry_response(entry: SettingsEntry, status: int = 200, location: str | None = None) -> web.Response:
@@ -62,10 +88,10 @@ def entry_response(entry: SettingsEntry, status: int = 200, location: str | None
     )
 
 
-def not_modified(request: web.Request, entry: SettingsEntry) -> bool:
-    """True when the client has this entry already (RFC 9110 section 13.1.2)."""
+def not_modified(request: web.Request, etag: str) -> bool:
+    """True when the client has what has this tag already (RFC 9110 section 13.1.2)."""
     tags = request.headers.get("If-None-Match", "")
-    return any((found := _ETAG.fullmatch(tag)) and found[1] == entry.etag for tag in tags.split(","))
+    return any((found := _ETAG.fullmatch(tag)) and found[1] == etag for tag in tags.split(","))
 
 
 def wanted_etag(request: web.Request) -> str | None:
@@ -126,6 +152,8 @@ class Cameras:
             web.put("/api/v1/cameras/{camera}", self._put),
             web.delete("/api/v1/cameras/{camera}", self._delete),
             web.get("/api/v1/cameras/{camera}/report", self._report),
+            web.get("/api/v1/cameras-order", self._get_order),
+            web.put("/api/v1/cameras-order", self._put_order),
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -152,7 +180,7 @@ class Cameras:
 
     async def _get(self, request: web.Request) -> web.Response:
         (entry,) = await self._broker.entries("camera", request.match_info["camera"])
-        if not_modified(request, entry):
+        if not_modified(request, entry.etag):
             return web.Response(status=304, headers={"ETag": f'"{entry.etag}"'})
         return entry_response(entry)
 
@@ -171,3 +199,25 @@ class Cameras:
         response = await delete_entry(self._broker, request, "camera", name)
         self._authority.audit.record("delete-camera", request[PRINCIPAL], request[ADDRESS], camera=name)
         return response
+
+    async def _get_order(self, request: web.Request) -> web.Response:
+        names = self._broker.registry.cameras
+        if not_modified(request, _order_tag(names)):
+            return web.Response(status=304, headers={"ETag": f'"{_order_tag(names)}"'})
+        return _order_response(names)
+
+    async def _put_order(self, request: web.Request) -> web.Response:
+        """Moves the cameras in the file. All of them must be named; a condition may be given, and holds."""
+        content = await read_object(request)
+        only(content, "order")
+        wanted = member(content, "order", list)
+        if not all(isinstance(name, str) for name in wanted):
+            raise Problem(422, "order: must be a list of names of cameras")
+        etag = wanted_etag(request) if "If-Match" in request.headers else None
+        before = self._broker.registry.cameras
+        if etag not in (None, _order_tag(before)):
+            raise Problem(412, "the cameras stand in another order now; read it again")
+        principal = request[PRINCIPAL]
+        state = await self._broker.order(wanted, before if etag is not None else None, principal.name)
+        self._authority.audit.record("order-cameras", principal, request[ADDRESS])
+        return _order_response(state.cameras)

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from common.messages import SettingsState
 from signaling.access.authority import Authority
+from signaling.access.principal import Principal
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
 from signaling.problems import RETRY_SOON_S, Problem
@@ -29,7 +30,7 @@ class Configuration:
         state = self._broker.settings
         if state is None:
             raise Problem(503, "the keeper of the configuration is not heard", RETRY_SOON_S)
-        return web.json_response(_members(state))
+        return web.json_response(_members(state, request[PRINCIPAL]))
 
     async def _reload(self, request: web.Request) -> web.Response:
         principal = request[PRINCIPAL]
@@ -37,13 +38,13 @@ class Configuration:
         self._authority.audit.record("reload", principal, request[ADDRESS], error=state.error)
         if state.error is not None:
             raise Problem(422, state.error)
-        return web.json_response(_members(state))
+        return web.json_response(_members(state, principal))
 
 
-def _members(state: SettingsState) -> dict[str, Any]:
+def _members(state: SettingsState, principal: Principal) -> dict[str, Any]:
     return {
         "revision": state.revision,
-        "cameras": list(state.cameras),
+        "cameras": [name for name in state.cameras if principal.may_see(name)],
         "writable": state.writable,
         "error": state.error,
         "restart_needed": list(state.restart_needed),

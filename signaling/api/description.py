@@ -10,6 +10,7 @@ from typing import Any
 from common.access_config import ROLES
 from common.access_section import USER_NAME
 from common.config import CAMERA_NAME
+from common.messages import QUALITIES
 from signaling.access.permissions import ROUTES
 from signaling.api import schemas
 from signaling.api.schemas import Schema, ref
@@ -111,6 +112,15 @@ OPERATIONS = (
               "The last keyframe; Last-Modified says when it was captured.",
               {200: {"image/jpeg": {"type": "string", "format": "binary"}}}, (422, 503, 504),
               query={"width": {"type": "integer", "minimum": 16, "maximum": 3840}}),
+    Operation("GET", "/api/v1/cameras-order", "cameras", "The order of the cameras in lists: their names.",
+              {200: _json(ref("CamerasOrder")), 304: {}}, headers=("If-None-Match",), etag=True),
+    Operation("PUT", "/api/v1/cameras-order", "cameras",
+              "Put all cameras in another order: their lines in the file move, and nothing stops.",
+              {200: _json(ref("CamerasOrder"))}, (409, 412), _json(ref("CamerasOrder")), ("If-Match",),
+              etag=True),
+    Operation("POST", "/api/v1/probe", "cameras",
+              "Try a camera out before it is saved: it is played for some seconds.",
+              {200: _json(ref("Probe"))}, (504,), _json(ref("CameraWish"))),
     Operation("GET", "/api/v1/sessions", "sessions", "Who watches what, and how well it arrives.",
               {200: _json(ref("Sessions"))}),
     Operation("DELETE", "/api/v1/sessions/{session}", "sessions",
@@ -141,8 +151,9 @@ OPERATIONS = (
     Operation("GET", "/api/v1/ice-servers", "playing", "What RTCPeerConnection is to be given.",
               {200: _json(_list("IceServer"))}),
     Operation("POST", "/whep/{camera}", "playing", "Play a camera (draft-ietf-wish-whep).",
-              {201: {"application/sdp": _TEXT}}, (400, 406, 408, 413, 415, 429, 500, 503, 504),
-              {"application/sdp": _TEXT}),
+              {201: {"application/sdp": _TEXT}}, (400, 406, 408, 413, 415, 422, 429, 500, 503, 504),
+              {"application/sdp": _TEXT},
+              query={"quality": {"enum": list(QUALITIES), "description": "what the session begins with"}}),
     Operation("PATCH", "/whep/{camera}/{session}", "playing", "Trickled candidates (RFC 8840).", _DONE,
               (400, 408, 412, 413, 415, 422, 428, 500, 503, 504), {"application/trickle-ice-sdpfrag": _TEXT},
               ("If-Match",)),

@@ -103,8 +103,34 @@ SCHEMAS: dict[str, Schema] = {
             "gop_s": _or_null("number"),
             "audio": _or_null("string"),
             "age": _or_null("number"),
+            "lost": _or_null("integer")
+            | {"description": "RTP packets that did not arrive, since its process started"},
             "viewers": _COUNT,
             "error": _or_null("string"),
+            "sub": _object(
+                {
+                    "state": {"enum": _STATES},
+                    "codec": _or_null("string"),
+                    "width": _or_null("integer"),
+                    "height": _or_null("integer"),
+                    "fps": _or_null("number"),
+                    "bitrate": _or_null("number"),
+                }
+            )
+            | {
+                "type": ["object", "null"],
+                "description": "its sub stream, if there is one; not measured before somebody watched it",
+            },
+        }
+    ),
+    "CamerasOrder": _object(
+        {
+            "order": {
+                "type": "array",
+                "items": {"type": "string", "pattern": f"^{CAMERA_NAME.pattern}$"},
+                "uniqueItems": True,
+                "description": "the names of all cameras",
+            }
         }
     ),
     "CameraSettings": _object({"name": _TEXT, "url": _TEXT, **_CAMERA_OPTIONS}),
@@ -117,6 +143,19 @@ SCHEMAS: dict[str, Schema] = {
             "viewers": _COUNT,
             "renditions": {"type": "array", "items": _ANY},
             "events": {"type": "array", "items": _ANY},
+        }
+    ),
+    "Probe": _object(
+        {
+            "works": _FLAG,
+            "error": _or_null("string") | {"description": "why not, without credentials"},
+            "kind": {
+                "enum": ["refused", "unreachable", None],
+                "description": "refused: somebody has to mend it; unreachable: trying again may help",
+            },
+            "report": _ANY | {"description": "as a rendition of the camera's report"},
+            "advice": _TEXTS,
+            "picture": _or_null("string") | {"contentEncoding": "base64", "contentMediaType": "image/jpeg"},
         }
     ),
     "Sessions": _object(
@@ -133,6 +172,9 @@ SCHEMAS: dict[str, Schema] = {
             "viewer": _or_null("string"),
             "kind": _or_null("string"),
             "address": _or_null("string"),
+            "age": _or_null("number")
+            | {"description": "seconds since it was opened; null when signaling has been restarted since"},
+            "reason": _or_null("string") | {"description": "why it is given what it is, when that changed"},
         },
         more=True,
     ),

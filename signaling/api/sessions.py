@@ -7,7 +7,7 @@ from aiohttp import web
 from signaling.access.authority import Authority
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
-from signaling.sessions import SHOWN_OF_ID
+from signaling.sessions import SHOWN_OF_ID, Session
 
 
 class Sessions:
@@ -28,22 +28,30 @@ class Sessions:
         """Every session as its worker sees it (messages.SessionReport), and the workers that do not say."""
         principal = request[PRINCIPAL]
         reports = await self._broker.session_reports()
-        known = {session.id: session.watcher for session in self._broker.sessions.all()}
+        known = {session.id: session for session in self._broker.sessions.all()}
         sessions = [
             dataclasses.asdict(session)
-            | {
-                "session": f"{session.session[:SHOWN_OF_ID]}…",
-                "worker": worker,
-                "viewer": watcher.name if (watcher := known.get(session.session)) else None,
-                "kind": watcher.kind if watcher else None,
-                "address": watcher.address if watcher else None,
-            }
+            | {"session": f"{session.session[:SHOWN_OF_ID]}…", "worker": worker}
+            | self._known_members(known.get(session.session))
             for worker, said in reports.items()
             for session in said or ()
             if principal.may_see(session.camera)
         ]
         silent = [worker for worker, said in reports.items() if said is None]
         return web.json_response({"sessions": sessions, "silent": silent})
+
+    def _known_members(self, session: Session | None) -> dict[str, str | float | None]:
+        """What signaling knows of a session; nothing of one that ended a moment ago."""
+        if session is None:
+            return dict.fromkeys(("viewer", "kind", "address", "age", "reason"))
+        age_s = self._broker.age_s(session)
+        return {
+            "viewer": session.watcher.name,
+            "kind": session.watcher.kind,
+            "address": session.watcher.address,
+            "age": round(age_s, 1) if age_s is not None else None,
+            "reason": session.change.reason if session.change is not None else None,
+        }
 
     async def _kick(self, request: web.Request) -> web.Response:
         principal = request[PRINCIPAL]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from email.utils import formatdate
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +9,12 @@ from typing import NamedTuple
 from aiohttp import web
 
 from signaling.access.gate import no_camera
+from signaling.api import child
 from signaling.broker import Broker
 from signaling.problems import RETRY_SOON_S, Problem
 
 log = logging.getLogger(__name__)
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 AT_A_TIME = 2
 WAITING = 16
 "Further requests are told to come again."
@@ -85,28 +84,23 @@ class Snapshots:
             asyncio.get_running_loop().call_later(FRESH_S, self._under_way.pop, key, None)
 
     async def _take(self, name: str, width: int) -> Snapshot:
-        async with self._places:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "ingest.snapshot", name, str(self._folder), str(width)),
-                cwd=PROJECT,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            try:
-                async with asyncio.timeout(DEADLINE_S):
-                    out, err = await process.communicate()
-            except TimeoutError:
-                raise Problem(504, f"{name} gave no keyframe in time", RETRY_SOON_S) from None
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-        head, _, jpeg = out.partition(b"\n")
-        if process.returncode == 0 and head.isdigit() and 0 < len(jpeg) <= MAX_JPEG:
+        try:
+            async with self._places:
+                ended = await child.run(
+                    "ingest.snapshot", [name, str(self._folder), str(width)], b"", DEADLINE_S
+                )
+        except TimeoutError:
+            raise Problem(504, f"{name} gave no keyframe in time", RETRY_SOON_S) from None
+        head, _, jpeg = ended.out.partition(b"\n")
+        if ended.status == 0 and head.isdigit() and 0 < len(jpeg) <= MAX_JPEG:
             return Snapshot(jpeg, int(head) / 1e9)
-        said = err.decode(errors="replace").strip().rpartition("\n")[2][:200]
-        log.warning("! snapshot of %s: %s", name, said or f"exit status {process.returncode}")
+        said = ended.said[:200]
+        log.warning(
+            "! snapshot of %s: %s",
+            name,
+            said or f"exit status {ended.status}",
+            extra={"camera": name},
+        )
         raise Problem(504, said or "the picture could not be decoded; the log says why", RETRY_SOON_S)
 
 

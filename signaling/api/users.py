@@ -42,7 +42,7 @@ class Users:
 
     async def _get(self, request: web.Request) -> web.Response:
         (entry,) = await self._broker.entries("user", request.match_info["user"])
-        if not_modified(request, entry):
+        if not_modified(request, entry.etag):
             return web.Response(status=304, headers={"ETag": f'"{entry.etag}"'})
         return entry_response(entry)
 

@@ -1,10 +1,13 @@
 """Workers: what each has to do and has room for; to be drained by an operator."""
 
 import dataclasses
+from typing import Any
 
 from aiohttp import web
 
+from common.messages import WorkerReport
 from signaling.access.authority import Authority
+from signaling.access.principal import Principal
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
 
@@ -36,7 +39,7 @@ class Workers:
                     "age": round(registry.silence_s(worker), 3),
                     "sessions": sessions[worker.identity],
                     "headroom": headrooms.get(worker.identity),
-                    "report": dataclasses.asdict(worker.report) if worker.report else None,
+                    "report": _members(worker.report, request[PRINCIPAL]) if worker.report else None,
                 }
                 for worker in registry.workers()
             ]
@@ -54,3 +57,8 @@ class Workers:
         action = "drain" if draining else "undrain"
         self._authority.audit.record(action, principal, request[ADDRESS], worker=worker)
         return web.Response(status=204)
+
+
+def _members(report: WorkerReport, principal: Principal) -> dict[str, Any]:
+    cameras = [name for name in report.cameras if principal.may_see(name)]
+    return {**dataclasses.asdict(report), "cameras": cameras}

@@ -1,5 +1,8 @@
 // Logging in and out. The session cookie is the server's; nothing is kept here.
-// Addresses are relative, so that any path prefix of a proxy works; the camera to go back to is in the hash.
+// Addresses are relative, so that any path prefix of a proxy works; what to go back to is in query and hash.
+
+import { fillTexts, t } from "./shared/texts.js";
+import { applyTheme } from "./shared/theme.js";
 
 const TIMEOUT_MS = 10_000; // a server under load takes its time for passwords
 
@@ -15,7 +18,7 @@ async function ask(method, path, content) {
   });
 }
 
-const home = () => `./${location.hash}`;
+const home = () => `./${location.search}${location.hash}`;
 
 function refuse(text) {
   element("refused").textContent = text;
@@ -27,7 +30,7 @@ async function reason(response) {
   const { detail } = await response.json().catch(() => ({}));
   const wait = Number(response.headers.get("Retry-After"));
   const said = detail ?? `the server answers ${response.status}`;
-  return wait > 0 ? `${said} (try again in ${wait} s)` : said;
+  return wait > 0 ? `${said} (${t("login.again", { wait })})` : said;
 }
 
 async function logIn(event) {
@@ -46,7 +49,7 @@ async function logIn(event) {
     element("password").value = "";
     element("password").focus();
   } catch {
-    refuse("the server does not answer");
+    refuse(t("login.silent"));
   } finally {
     button.disabled = false;
   }
@@ -63,7 +66,7 @@ async function start() {
     const response = await ask("GET", "api/v1/me");
     if (response.ok) known = await response.json();
   } catch {
-    refuse("the server does not answer");
+    refuse(t("login.silent"));
   }
   element("known").hidden = !known;
   element("login").hidden = Boolean(known);
@@ -76,6 +79,9 @@ async function start() {
   element("back").href = home();
 }
 
+fillTexts();
+applyTheme();
+document.title = `${t("page.login")} – cctv3`;
 element("login").addEventListener("submit", logIn);
 element("logout").addEventListener("click", logOut);
 start();

@@ -49,10 +49,13 @@ async def send(url: str, octets: bytes) -> RawAnswer:
             writer.close()
 
 
-async def get(url: str, target: str) -> RawAnswer:
-    """GET with the request target exactly as given."""
-    request = f"GET {target} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nConnection: close\r\n\r\n"
-    return await send(url, request.encode("latin-1"))
+async def ask(
+    url: str, target: str, headers: dict[str, str], method: str = "GET", body: bytes = b""
+) -> RawAnswer:
+    """A request with its target exactly as given."""
+    every = {"Host": urlsplit(url).netloc, "Connection": "close", "Content-Length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in every.items())
+    return await send(url, f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + body)
 
 
 @contextlib.asynccontextmanager

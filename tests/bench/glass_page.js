@@ -56,8 +56,12 @@
     return number;
   };
 
-  document.addEventListener("DOMContentLoaded", () => {
-    const video = document.getElementById("video");
+  const watch = () => {
+    const video = window.cctv3?.video;
+    if (!video) {
+      requestAnimationFrame(watch);
+      return;
+    }
     const shown = (now, frame) => {
       mark("picture");
       const { expectedDisplayTime, captureTime, rtpTimestamp, width } = frame;
@@ -72,7 +76,8 @@
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);
-  });
+  };
+  watch();
 
   glass.inbound = async () => {
     for (const entry of (await glass.peer.getStats()).values()) {
@@ -86,7 +91,7 @@
     glass.socket.onclose = null;
     glass.socket.onmessage = null;
     window.RTCPeerConnection = null;
-    glass.socket.send(JSON.stringify({ type: "close", session: window.cctv3.session }));
+    glass.socket.send(JSON.stringify({ type: "close", session: window.cctv3.chosen.session }));
     glass.peer.close();
   };
 })();

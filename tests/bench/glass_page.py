@@ -32,7 +32,7 @@ _OFFSET = """() => {
     return most;
 }"""
 _ASK = """(quality) => {
-    const menu = document.getElementById("quality");
+    const menu = document.querySelector(".tile.large .quality");
     menu.value = quality;
     const now = performance.now();
     menu.dispatchEvent(new Event("change"));
@@ -42,7 +42,7 @@ _FIRST_OF_WIDTH = """([width, since]) =>
     glass.frames.find((frame) => frame.now > since && frame.width === width)?.now"""
 _NOTES = """() => {
   // The page prepares its offer ahead of the wish; when the wish was, it tells.
-  glass.marks.begun ??= glass.marks.picture - window.cctv3.firstFrameMs;
+  glass.marks.begun ??= glass.marks.picture - window.cctv3.chosen.firstFrameMs;
   return {...glass, peer: null, socket: null, inbound: null, leave: null};
 }"""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,8 +45,12 @@ class ChurnStep:
     steady_after: Step
     steady_lost: int
     "Packets that the steady viewers missed over the whole time."
+    steady_dropped: int
+    "Frames that the worker did not send to them."
     dropped: int
-    "Frames that the worker says it dropped over the whole time."
+    "Frames that the worker says it dropped over the whole time: also of those who vanished."
+    pss_mb: list[float]
+    "Of the worker, once a minute."
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -54,13 +59,15 @@ class ChurnStep:
         """For people."""
         a, b = self.before, self.after
         failed = f", {self.failed} failed ({self.first_failure})" if self.failed else ""
+        minutes = ", ".join(map(str, self.pss_mb))
+        delays = f"{self.steady_before.delay_p99_ms} -> {self.steady_after.delay_p99_ms} ms"
         return (
             f"{self.joined} viewers came and went in {self.seconds:g} s beside {STEADY} steady ones{failed}: "
-            f"PSS {a.pss_mb} -> {b.pss_mb} MB, descriptors {a.descriptors} -> {b.descriptors}, threads "
-            f"{a.threads} -> {b.threads}, viewers {a.viewers} -> {b.viewers}, history {a.history_mb} -> "
-            f"{b.history_mb} MB; the steady ones lost {self.steady_lost} packets, the worker dropped "
-            f"{self.dropped} frames; delay p99 {self.steady_before.delay_p99_ms} -> "
-            f"{self.steady_after.delay_p99_ms} ms"
+            f"PSS {a.pss_mb} -> {b.pss_mb} MB (by the minute {minutes}), history {a.history_mb} -> "
+            f"{b.history_mb} MB, descriptors {a.descriptors} -> {b.descriptors}, threads {a.threads} -> "
+            f"{b.threads}, viewers {a.viewers} -> {b.viewers}; the steady lost {self.steady_lost} packets "
+            f"and {self.steady_dropped} frames, the others, some of whom vanish, {self.dropped} frames; "
+            f"delay p99 {delays}"
         )
 
 
@@ -75,6 +82,13 @@ async def _held(box: WorkerBox) -> Held:
     )
 
 
+def _keep_port(address: tuple[str, int]) -> None:
+    """Nobody else gets the port, and with it what the worker still sends to one who vanished."""
+    silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind(address)
+    asyncio.get_running_loop().call_later(FORGOTTEN_S, silent.close)
+
+
 async def run(folder: Path, material: Material, seconds: float, measure_s: float) -> ChurnStep:
     """Steady viewers alone for `measure_s`, churn for `seconds`, and once more alone."""
     dice = random.Random(1)
@@ -83,7 +97,9 @@ async def run(folder: Path, material: Material, seconds: float, measure_s: float
 
         async def visit() -> None:
             nonlocal joined
-            viewer = Viewer(tcp=dice.random() < 0.2)
+            tcp = dice.random() < 0.2
+            viewer = Viewer(tcp=tcp)
+            address = None if tcp else viewer.address
             try:
                 session = await box.join(viewer)
                 await viewer.until(lambda: viewer.reception.units > 0, 10.0)
@@ -98,6 +114,8 @@ async def run(folder: Path, material: Material, seconds: float, measure_s: float
                 failures.append(exc)
             finally:
                 viewer.vanish()
+                if address is not None:
+                    _keep_port(address)
 
         await box.hold(STEADY)
         # The first visitors make the worker load and allocate what it then keeps.
@@ -110,10 +128,13 @@ async def run(folder: Path, material: Material, seconds: float, measure_s: float
         lost = [viewer.totals().lost for viewer in box.viewers]
 
         start = asyncio.get_running_loop().time()
+        pss_mb = []
         async with asyncio.TaskGroup() as group:
             for number in range(int(seconds * PER_S)):
                 due = start + number / PER_S - asyncio.get_running_loop().time()
                 await asyncio.sleep(max(0.0, due))
+                if number % (60 * PER_S) == 0:
+                    pss_mb.append(round(usage(box.pid).pss_kb / 1024, 1))
                 group.create_task(visit())
 
         async with asyncio.timeout(FORGOTTEN_S):
@@ -123,6 +144,7 @@ async def run(folder: Path, material: Material, seconds: float, measure_s: float
         meter = Meter("churn", "after", box.pid, material.units, box.log)
         steady_after = await meter.step(box.viewers, measure_s)
         after, last = await _held(box), await box.report()
+        steady_dropped = await box.dropped_frames()
         return ChurnStep(
             seconds=seconds,
             joined=joined,
@@ -135,5 +157,7 @@ async def run(folder: Path, material: Material, seconds: float, measure_s: float
             steady_lost=sum(
                 viewer.totals().lost - earlier for viewer, earlier in zip(box.viewers, lost, strict=True)
             ),
-            dropped=last.dropped_frames - first.dropped_frames,
+            steady_dropped=steady_dropped,
+            dropped=last.dropped_frames - first.dropped_frames - steady_dropped,
+            pss_mb=pss_mb,
         )

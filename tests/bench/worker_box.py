@@ -19,6 +19,8 @@ from common.messages import (
     Message,
     RenditionFormat,
     SessionEnded,
+    SessionsReport,
+    SessionsRequest,
     VideoReport,
     WorkerReport,
 )
@@ -141,6 +143,12 @@ class WorkerBox:
     async def end(self, session: str) -> None:
         """Ends a session as signaling would."""
         await self.signaling.server.request(WORKER, CloseRequest(session), JOIN_DEADLINE_S)
+
+    async def dropped_frames(self) -> int:
+        """Frames that the viewers of now were not sent."""
+        reply = await self.signaling.server.request(WORKER, SessionsRequest(None), JOIN_DEADLINE_S)
+        assert isinstance(reply, SessionsReport)
+        return sum(session.dropped_frames for session in reply.sessions)
 
     async def report(self) -> WorkerReport:
         """The worker's next report."""

@@ -20,7 +20,7 @@ REPAINT_MS = 17.0
 
 # Each picture as it is shown: when, which, how bright; and at each repaint whether there is one at all.
 _WATCH = """() => {
-    const video = document.querySelector('video');
+    const { video } = window.cctv3;
     const canvas = document.createElement('canvas');
     canvas.width = 16; canvas.height = 9;
     const context = canvas.getContext('2d', {willReadFrequently: true});
@@ -36,7 +36,7 @@ _WATCH = """() => {
     };
     requestAnimationFrame(repaint);
     const picture = (now, {mediaTime}) => {
-        seen.pictures.push({at: now, session: window.cctv3.session, time: video.currentTime});
+        seen.pictures.push({at: now, session: window.cctv3.chosen.session, time: video.currentTime});
         if (seen.going) video.requestVideoFrameCallback(picture);
     };
     video.requestVideoFrameCallback(picture);
@@ -48,12 +48,11 @@ _SEEN = """() => {
 }"""
 
 
-async def drain(system: System, worker: str, draining: bool = True) -> None:
+async def drain(system: System, worker: str) -> None:
     """As an operator does over the API."""
-    async with aiohttp.ClientSession() as http:
-        method = "POST" if draining else "DELETE"
-        async with http.request(method, f"{system.url}/api/v1/workers/{worker}/drain") as response:
-            assert response.status < 300, await response.text()
+    url = f"{system.url}/api/v1/workers/{worker}/drain"
+    async with aiohttp.ClientSession() as http, http.post(url) as response:
+        assert response.status == 204, await response.text()
 
 
 async def moved(viewer: ViewerPage, moves: int) -> dict[str, Any]:
@@ -93,9 +92,10 @@ async def test_a_drained_worker_is_left_without_a_gap(capsys: pytest.CaptureFixt
         assert (await system.session(facts["session"]))["worker"] == serving
         await other.page.close()
 
-        # Both ways: the other one is drained, the first one takes viewers again.
-        await drain(system, first, draining=False)
-        await drain(system, serving)
+        # Both ways: the other one is drained, by the command, and the first one takes viewers again.
+        assert (await system.command("drain", first, "--undo"))[0] == 0
+        status, said = await system.command("drain", serving)
+        assert status == 0 and f"{serving} has no viewers" in said, said
         back = await moved(viewer, 2)
         assert (await system.session(back["session"]))["worker"] == first
         assert viewer.errors == []

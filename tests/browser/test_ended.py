@@ -25,18 +25,18 @@ async def test_a_kick_and_a_removed_camera() -> None:
         viewer = await open_viewer(browser, f"{system.url}/#gate")
         other = await open_viewer(browser, f"{system.url}/#yard")
         facts, _ = [await each.until_playing(10) for each in (viewer, other)]
-        veil = viewer.page.locator("#veil-detail")
+        veil = viewer.veil.locator(".veil-detail")
 
         async with http.delete(f"{system.url}/api/v1/sessions/{facts['session'][:6]}") as response:
             assert response.status < 300, await response.text()
         await viewer.until(lambda facts: facts["phase"] == "ended")
         assert await veil.is_visible()
         assert await veil.text_content() == KICKED
-        assert await viewer.page.evaluate("document.querySelector('video').srcObject") is None
+        assert await viewer.page.evaluate("window.cctv3.video.srcObject") is None
         await asyncio.sleep(2.0)  # two polls of the cameras: it is listed as before, and nothing begins anew
         facts = await viewer.facts()
         assert (facts["phase"], facts["reconnects"], facts["session"]) == ("ended", 0, None)
-        await viewer.page.locator("#cameras button", has_text="gate").click()
+        await viewer.veil.get_by_text("Open again").click()
         await viewer.until_playing(5)
 
         url = f"{system.url}/api/v1/cameras/gate"
@@ -44,8 +44,8 @@ async def test_a_kick_and_a_removed_camera() -> None:
             assert response.status < 300, await response.text()
         await viewer.until(lambda facts: facts["phase"] == "ended")
         assert await veil.text_content() == REMOVED
-        for each in (viewer, other):
-            await each.page.locator("#cameras button", has_text="gate").wait_for(state="detached")
+        await viewer.until(lambda facts: facts["kind"] == "gone")
+        assert await viewer.veil.locator(".veil-title").text_content() == "No permission, or removed"
         async with http.put(url, json={"url": camera.ready}, headers={"If-None-Match": "*"}) as response:
             assert response.status == 201, await response.text()
         await viewer.until_playing(5)
@@ -72,13 +72,14 @@ async def test_the_first_user_of_a_system_shuts_out_whoever_has_not_logged_in(
             began = time.monotonic()
             await system.until(lambda: "ended: access was withdrawn" in system.log_text())
             took_s = time.monotonic() - began
-        await viewer.page.wait_for_url("**/login#gate")
+        await viewer.page.wait_for_url("**/login")
         await viewer.page.fill("#name", "anna")
         await viewer.page.fill("#password", password)
         await viewer.page.click("#login button")
-        await viewer.page.wait_for_url(f"{system.url}/#gate")
+        await viewer.page.wait_for_url(f"{system.url}/")
         await viewer.until_playing(5)
-        assert await viewer.page.locator("#account").text_content() == "anna"
+        await viewer.page.click("[popovertarget=settings]")
+        assert await viewer.page.locator("#settings a").text_content() == "anna"
         session = (await viewer.facts())["session"]
         assert f"session {session[:6]}… of gate on fanout-0 user=anna" in system.log_text()
         with capsys.disabled():

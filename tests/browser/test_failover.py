@@ -14,7 +14,7 @@ LIMIT_S = 3.0
 
 # The longest time between two pictures, seen from inside, as polling from here would add its own delays.
 _WATCH = """() => {
-    const video = document.querySelector('video');
+    const { video } = window.cctv3;
     window.longest = 0;
     let before = performance.now();
     const picture = (now) => {

@@ -28,9 +28,13 @@ async def test_a_system_without_room_says_so_on_the_page() -> None:
         await playing.until_playing(25)
         await drain(system, "fanout-0", True)
         refused = await open_viewer(browser, system.url)
-        detail = refused.page.locator("#veil-detail")
-        await detail.filter(has_text="trying again in 5 s").wait_for(timeout=10_000)
-        assert "every media worker" in (await detail.text_content() or "")
+        await (
+            refused.veil.locator(".veil-again")
+            .filter(has_text="Trying again in 5 s")
+            .wait_for(timeout=10_000)
+        )
+        assert await refused.veil.locator(".veil-title").text_content() == "The server is full"
+        assert "every media worker" in (await refused.veil.locator(".veil-detail").text_content() or "")
         # It is not asked again before the time that the server named.
         assert (await refused.facts())["reconnects"] <= 2
         async with aiohttp.ClientSession() as http:

@@ -150,7 +150,7 @@ async def test_a_camera_that_hangs_never_looks_live() -> None:
     ):
         viewer = await open_viewer(browser, system.url)
         await viewer.until_playing(50)
-        veil = viewer.page.locator("#veil")
+        veil = viewer.veil
         assert await veil.is_hidden()
         os.kill(camera.pid, signal.SIGSTOP)
         try:
@@ -179,7 +179,7 @@ async def test_a_camera_that_browsers_cannot_decode_says_so() -> None:
     ):
         await system.until_live("gate")
         viewer = await open_viewer(browser, system.url)
-        detail = viewer.page.locator("#veil-detail")
+        detail = viewer.veil.locator(".veil-detail")
         await detail.filter(has_text="the camera sends H265").wait_for(timeout=10_000)
         assert "set the camera to H264" in (await detail.text_content() or "")
 

@@ -26,6 +26,7 @@ http:
   listen: 0.0.0.0:8443
   tls: {{certificate: chain.pem, key: /etc/key.pem}}
   trusted_proxies: [127.0.0.1, 10.1.2.3/8]
+  embed: [https://Intranet.example:443, 'http://localhost:8081', 'http://10.0.0.1:80', https://intranet.example]
 auth:
   users:
     anna: {{role: admin, password: "{HASH}"}}
@@ -53,6 +54,7 @@ EXPECTED = SignalingConfig(
     ),
     TlsConfig("/etc/cctv3/chain.pem", "/etc/key.pem"),
     ("127.0.0.1/32", "10.0.0.0/8"),
+    ("https://intranet.example", "http://localhost:8081", "http://10.0.0.1"),
 )
 
 
@@ -140,6 +142,19 @@ def jwt(**members: str) -> str:
         ("http: {tls: yes}", "http.tls is 'yes'; allowed: self-signed"),
         ("http: {tls: {certificate: a}}", "http.tls.key is missing"),
         ("http: {trusted_proxies: 10.0.0.1}", "http.trusted_proxies is '10.0.0.1'; allowed: a list"),
+        ("http:\n  embed: https://a.example", r"f:3: http.embed is 'https://a.example'; allowed: a list"),
+        ("http: {embed: ['*']}", r"f:2: http.embed holds '\*'; allowed: .*'\*' is not taken"),
+        ("http: {embed: [7]}", "http.embed is a sequence"),
+        ("http: {embed: ['https://*.example']}", r"embed holds 'https://\*.example'"),
+        ("http: {embed: [https://a.example/]}", "embed holds 'https://a.example/'; allowed: .*no path"),
+        ("http: {embed: ['https://a.example; script-src *']}", "embed holds 'https://a.example; script"),
+        ("http: {embed: ['https://a.example\n']}", "embed holds"),
+        ("http: {embed: ['https://u:hunter22@a.example']}", "embed holds"),
+        ("http: {embed: [ftp://a.example]}", "embed holds 'ftp://a.example'"),
+        ("http: {embed: ['https://a.example:0']}", "embed holds 'https://a.example:0'"),
+        ("http: {embed: ['https://a.example:65536']}", "embed holds 'https://a.example:65536'"),
+        ("http: {embed: ['http://[::1]:80']}", "embed holds"),
+        ("http: {embed: ['null']}", "embed holds 'null'"),
     ],
 )
 def test_mistakes(text: str, says: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sys
 
 import pytest
 from hypothesis import example, given
@@ -62,6 +63,24 @@ def test_text_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 ABOUT = {"session": "a1B2c3…", "camera": "front", "worker": "fanout-1", "user": "anna", "address": "::1"}
+
+
+@pytest.mark.parametrize(
+    ("form", "said"), [("text", ""), ("logfmt", " camera=front-door")], indirect=["form"]
+)
+def test_what_a_whole_process_is_about(form: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """In text the name of the process says it."""
+    log.configure("ingest-front-door", {"camera": "front-door"})
+    logging.getLogger("anything").info("up")
+    assert capsys.readouterr().err.rstrip().endswith("up" + said)
+    logging.getLogger("anything").info("up", extra={"camera": "yard"})
+    assert capsys.readouterr().err.rstrip().endswith("up camera=yard")
+
+
+def test_another_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("supervisord", stream=sys.stdout)
+    logging.getLogger("anything").info("= up")
+    assert capsys.readouterr().out.endswith("INFO supervisord: = up\n")
 
 
 @pytest.mark.parametrize("form", ["logfmt"], indirect=True)

@@ -145,6 +145,9 @@ async def test_the_whole_system_starts_mends_itself_and_leaves_nothing() -> None
             cameras_programs = {"ingest-door", "ingest-gone"}
             assert set(system.pids()) == {"signaling", "keeper", "fanout-0", "fanout-1"} | cameras_programs
             await system.until_live("door")
+            status, said = await system.command("status")
+            assert status == 1, "one camera is in trouble"
+            assert all(name in said for name in ("door", "gone", "fanout-0", "fanout-1")), said
 
             # A second start in the same run folder is refused, and harms nobody.
             config = system.run_folder.with_name("config.yaml")

@@ -130,7 +130,15 @@ def test_another_version_is_named() -> None:
 _GOOD = {"session": "s", "reason": "r"}
 _MAIN = {"name": "main", "video": None, "audio": None}
 _WATCHER = dataclasses.asdict(messages.ANYBODY)
-_OFFER = {"session": "s", "camera": "front", "media_endpoint": "ipc:///x", "sdp": "v=0", "watcher": _WATCHER}
+_OFFER = {
+    "session": "s",
+    "camera": "front",
+    "media_endpoint": "ipc:///x",
+    "renditions": [],
+    "sdp": "v=0",
+    "watcher": _WATCHER,
+    "quality": "auto",
+}
 
 
 @pytest.mark.parametrize(
@@ -151,14 +159,13 @@ _OFFER = {"session": "s", "camera": "front", "media_endpoint": "ipc:///x", "sdp"
         ([VERSION, "select", 0, {"session": "s", "quality": "best"}], "quality"),
         ([VERSION, "session-changed", 0, {**_GOOD, "showing": "auto"}], "showing"),
         ([VERSION, "sessions", 0, {"camera": "front"}], "camera"),
+        ([VERSION, "sessions", 0, {"session": 7}], "session"),
         ([VERSION, "sessions-report", 0, {"sessions": [{"session": "s"}]}], "sessions"),
         ([VERSION, "offer", 0, {**_OFFER, "renditions": [{**_MAIN, "name": "third"}]}], "renditions.name"),
         ([VERSION, "offer", 0, {**_OFFER, "renditions": [{**_MAIN, "video": {}}]}], "renditions.video"),
         ([VERSION, "offer", 0, {**_OFFER, "renditions": _MAIN}], "renditions"),
-        (
-            [VERSION, "offer", 0, {**_OFFER, "renditions": [], "watcher": {**_WATCHER, "role": "root"}}],
-            "role",
-        ),
+        ([VERSION, "offer", 0, {**_OFFER, "watcher": {**_WATCHER, "role": "root"}}], "role"),
+        ([VERSION, "offer", 0, {**_OFFER, "quality": "best"}], "quality"),
     ],
 )
 def test_malformed_messages(outer: object, says: str) -> None:

@@ -271,6 +271,20 @@ async def test_a_gap_waits_for_a_keyframe_and_is_counted(camera: Camera, watch: 
     assert stream.gaps == 2
 
 
+async def test_how_long_ago_the_bus_brought_a_picture(
+    camera: Camera, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera.gop, camera.next, camera.busy = [10, 11], 12, False
+    stream = watch()
+    await until(lambda: stream._held is None and stream.octets > 0)
+    assert stream.last_unit_age_s is None  # of the past only
+    camera.live(12)
+    await until(lambda: stream.last_unit_age_s is not None)
+    now = stream._loop.time()
+    monkeypatch.setattr(stream._loop, "time", lambda: now + 7.0)
+    assert stream.last_unit_age_s is not None and 7.0 <= stream.last_unit_age_s < 12.0
+
+
 async def test_a_new_epoch_continues_the_timeline(camera: Camera, watch: Watch) -> None:
     camera.answers = False
     stream = watch()

@@ -13,7 +13,7 @@ import pytest
 
 from common import wire
 from common.bus import ipc_endpoint
-from common.messages import Rendition
+from common.messages import Quality, Rendition
 from common.rtcp_feedback import KeyframeRequest, Nack, TransportFeedback
 from common.rtp import ReceiverReport, ReportBlock, RtpPacket, SenderReport, parse_rtcp, parse_rtp
 from fanout import viewing as viewing_module
@@ -103,6 +103,7 @@ class Scene:
         audible: Sequence[Rendition] = (),
         feedback: bool = True,
         gop: int = 50,
+        quality: Quality = "auto",
     ) -> None:
         self.now = START_S
         self.way: SlowLink | None = None
@@ -138,10 +139,11 @@ class Scene:
             Outlet(egress, UdpPath(self.socket, *self.receiver.getsockname())),
             self.pacer,  # type: ignore[arg-type]
             self.pool,
-            self.pool.acquire("gate", renditions[0], endpoint),
+            self.pool.acquire("gate", renditions[0 if quality in ("auto", "main") else -1], endpoint),
             renditions,
             audible,
             endpoint,
+            quality,
             self.now,
             self.problems.append,
             lambda showing, reason: self.changes.append((showing, reason)),
@@ -277,6 +279,62 @@ async def test_another_rendition_is_shown_from_its_first_picture(make: Make) -> 
     assert scene.changes[-1] == ("main", "asked for") and scene.users() == {"main": 1}
     assert scene.problems == []
     assert_unbroken(scene.packets)
+
+
+BROWSER = "the browser does not play what the main stream sends"
+
+
+@pytest.mark.parametrize(
+    ("quality", "renditions", "told"),
+    [
+        ("auto", ("main", "sub"), []),
+        ("main", ("main", "sub"), []),
+        ("sub", ("main", "sub"), [("sub", "asked for")]),
+        ("keyframes", ("main", "sub"), [("keyframes", "asked for")]),
+        ("sub", ("main",), [("main", "there is no smaller stream")]),
+        ("keyframes", ("main",), [("keyframes", "asked for")]),
+        ("auto", ("sub",), [("sub", BROWSER)]),
+        ("main", ("sub",), [("sub", BROWSER)]),
+        ("sub", ("sub",), [("sub", "asked for")]),
+    ],
+)
+async def test_it_begins_with_what_was_asked_for_and_says_what_that_is(
+    make: Make, quality: Quality, renditions: tuple[Rendition, ...], told: list[tuple[Showing, str]]
+) -> None:
+    scene = make(renditions=renditions, quality=quality)
+    begun = renditions[0] if quality in ("auto", "main") else renditions[-1]
+    shown = pictures(scene.run(4))
+    # Nothing else was fetched, not for a moment; two keyframes in four seconds, and one in hand.
+    assert {stream.rendition for stream in scene.pool._streams.values()} == {begun}
+    assert (shown <= 3) if quality == "keyframes" else (shown >= 98)
+    assert scene.changes == told and scene.viewing.switches == 0
+    assert_unbroken(scene.packets)
+
+
+async def test_what_was_begun_with_is_left_when_the_viewer_asks(make: Make) -> None:
+    scene = make(quality="sub")
+    scene.run(2)
+    scene.viewing.select("main", scene.now)
+    scene.run(3)
+    assert [showing for showing, _ in scene.changes] == ["sub", "main"] and scene.users() == {"main": 1}
+    assert scene.viewing.switches == 1
+    assert_unbroken(scene.packets)
+
+
+async def test_the_report_tells_of_the_stream_that_is_given(make: Make) -> None:
+    scene = make(quality="sub")
+    before = scene.viewing.report("s", "connected")
+    assert (before.rendition, before.last_access_unit_age_s, before.keyframe_cached) == ("sub", None, False)
+    scene.run(1)
+    report = scene.viewing.report("s", "connected")
+    assert report.last_access_unit_age_s is not None and 0 <= report.last_access_unit_age_s < 5
+    assert (report.quality, report.showing, report.gaps, report.keyframe_cached) == ("sub", "sub", 0, True)
+    sub = scene.stream("sub")
+    assert sub is not None
+    scene.feeds[sub].next += 1
+    scene.step()
+    report = scene.viewing.report("s", "connected")
+    assert (report.gaps, report.keyframe_cached) == (1, False)
 
 
 async def test_a_rendition_that_is_wanted_no_more_is_let_go(make: Make) -> None:

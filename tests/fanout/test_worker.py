@@ -26,6 +26,7 @@ from common.messages import (
     HelloWanted,
     Message,
     OfferRequest,
+    Quality,
     Refused,
     RenditionFormat,
     SelectRequest,
@@ -148,10 +149,13 @@ class Box:
         self.task = asyncio.create_task(self.worker.run())
         self.sessions = 0
 
-    async def offer(self, sdp: str, renditions: tuple[RenditionFormat, ...] = (MAIN,)) -> Message:
+    async def offer(
+        self, sdp: str, renditions: tuple[RenditionFormat, ...] = (MAIN,), quality: Quality = "auto"
+    ) -> Message:
         self.sessions += 1
         endpoint = ipc_endpoint(self.folder, "gate")
-        request = OfferRequest(f"session-{self.sessions}", "gate", endpoint, renditions, sdp)
+        session = f"session-{self.sessions}"
+        request = OfferRequest(session, "gate", endpoint, renditions, sdp, quality=quality)
         return await self.control.request("fanout-0", request)
 
     async def watch(self, viewer: Viewer, renditions: tuple[RenditionFormat, ...] = (MAIN,)) -> str:
@@ -159,6 +163,11 @@ class Box:
         assert isinstance(answer, Answer)
         await viewer.connect(answer.sdp)
         return answer.session
+
+    async def sessions_of(self, session: str | None) -> SessionsReport:
+        reply = await self.control.request("fanout-0", SessionsRequest(session))
+        assert isinstance(reply, SessionsReport)
+        return reply
 
     async def until(self, kind: type[Message], deadline_s: float = 5.0) -> Message:
         async with asyncio.timeout(deadline_s):
@@ -452,6 +461,51 @@ async def test_the_viewer_chooses_and_the_session_goes_on(box: Box, viewer: View
     assert (report.session, report.camera, report.state) == (session, "gate", "connected")
     assert (report.quality, report.showing, report.video_codec) == ("keyframes", "keyframes", "H264")
     assert report.packets > 100 and report.dropped_frames == 0 and report.path is not None
+
+
+@pytest.mark.parametrize("quality", ["sub", "keyframes"])
+async def test_a_session_begins_with_what_its_offer_asks_for(
+    box: Box, viewer: Viewer, quality: Quality
+) -> None:
+    silent = (dataclasses.replace(MAIN, audio=None), SUB)
+    answer = await box.offer(viewer.offer(), silent, quality)
+    assert isinstance(answer, Answer)
+    (before,) = (await box.sessions_of(answer.session)).sessions
+    assert (before.state, before.quality, before.showing) == ("checking", quality, quality)
+    assert before.rendition == "sub" and before.packets == 0
+    await viewer.connect(answer.sdp)
+    assert await box.until(SessionChanged) == SessionChanged(answer.session, quality, "asked for")
+    await viewer.until(lambda: len(viewer.access_units) >= 4)
+    of_sub = {unit.nals for unit in box.camera.sub.sent}
+    assert {tuple(unit.nals) for unit in viewer.access_units} <= of_sub
+    # The main stream was not even subscribed to.
+    assert list(box.worker._pool._streams) == [("gate", "sub")]
+    (after,) = (await box.sessions_of(answer.session)).sessions
+    assert (after.state, after.rendition, after.gaps) == ("connected", "sub", 0)
+    assert after.keyframe_cached and after.last_access_unit_age_s is not None
+    assert 0 <= after.last_access_unit_age_s < 5
+
+
+async def test_a_session_for_a_stream_that_is_not_there_begins_with_main_and_says_so(
+    box: Box, viewer: Viewer
+) -> None:
+    answer = await box.offer(viewer.offer(), (MAIN,), "sub")
+    assert isinstance(answer, Answer)
+    await viewer.connect(answer.sdp)
+    changed = await box.until(SessionChanged)
+    assert changed == SessionChanged(answer.session, "main", "there is no smaller stream")
+    await viewer.until(lambda: len(viewer.access_units) >= 4)
+
+
+async def test_one_session_is_told_of_alone(box: Box, viewer: Viewer) -> None:
+    session = await box.watch(viewer)
+    other = Viewer()
+    assert isinstance(await box.offer(other.offer()), Answer)
+    assert [report.session for report in (await box.sessions_of(session)).sessions] == [session]
+    assert len((await box.sessions_of(None)).sessions) == 2
+    reply = await box.control.request("fanout-0", SessionsRequest("unknown"))
+    assert isinstance(reply, Refused) and reply.kind == "unknown-session"
+    other.vanish()
 
 
 async def test_a_quality_that_the_camera_does_not_have_is_refused(box: Box, viewer: Viewer) -> None:

@@ -119,7 +119,7 @@ def _feedback(pieces: Sequence[bytes]) -> None:
         viewing = Viewing(
             _OFFER, _MASTER, _SSRCS, outlet, pacer, pool,  # type: ignore[arg-type]
             pool.acquire("gate", "main", ""),  # type: ignore[arg-type]
-            ("main", "sub"), (), "", 100.0, problems.append, lambda *_: None,
+            ("main", "sub"), (), "", "auto", 100.0, problems.append, lambda *_: None,
         )  # fmt: skip
     now = begin = 100.0
     pacer.pump(now)

@@ -1,4 +1,4 @@
-"""A viewer that may do what only a viewer can: DTLS and SRTCP, checks and candidates of full ICE.
+"""A viewer that may do what only a viewer can: commands, DTLS and SRTCP, checks and candidates of full ICE.
 
 What a case meets may have met others before: an association and an agent serve many, as they cost more to
 make than to fuzz.
@@ -7,6 +7,7 @@ make than to fuzz.
 import asyncio
 import contextlib
 import functools
+import json
 from collections.abc import Callable, Sequence
 from unittest import mock
 
@@ -20,6 +21,8 @@ from fanout.ice.candidates import MAX_REMOTE_CANDIDATES
 from fanout.ice.full import MAX_EARLY_RECORDS, FullAgent, FullSession
 from fanout.ice.paths import Path
 from fanout.ice.session import RemoteIce
+from signaling import commands
+from signaling.problems import Problem
 from tests.fuzz import corpus_media as corpus
 from tests.fuzz.corpus import unframed
 from tests.fuzz.engine import Target
@@ -244,6 +247,30 @@ def _trickle(pieces: Sequence[bytes]) -> None:
         run(_session().trickle(text))
 
 
+def _command(pieces: Sequence[bytes]) -> None:
+    content = commands.parse_object(b"".join(pieces).decode("utf-8", "replace"))
+    about = commands.envelope(content)
+    assert len(json.dumps(about.id)) <= 6 * commands.MAX_ID_CHARS + 2
+    command = commands.parse(content)
+    assert isinstance(command, commands.Command)
+
+
+_SAID: tuple[dict[str, object], ...] = (
+    {"type": "offer", "id": 1, "camera": "front", "sdp": "v=0\r\n", "replaces": "s", "quality": "sub"},
+    {"type": "attach", "id": "a", "session": "s"},
+    {"type": "candidate", "session": "s", "candidate": corpus.FRAGMENT.decode()},
+    {
+        "type": "candidate",
+        "session": "s",
+        "candidate": {"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host", "sdpMid": "0"},
+    },
+    {"type": "select", "id": 2, "session": "s", "quality": "keyframes"},
+    {"type": "diagnose", "id": 3, "session": "s"},
+    {"type": "diagnose", "id": 4, "camera": "front"},
+    {"type": "time", "id": 5},
+    {"type": "close", "id": 6, "session": "s"},
+)
+_COMMANDS = tuple(json.dumps(said).encode() for said in _SAID)
 _ASSOCIATION = (
     corpus.framed([b"\0" + records for records in corpus.RECORDS]),
     corpus.framed([b"\1" + b"data" * 20, b"\1" + corpus.RECORDS[1], b"\0" + corpus.RECORDS[3]]),
@@ -256,6 +283,7 @@ _FLIGHTS = (
     corpus.framed(corpus.RECORDS[1:]),
 )
 TARGETS = (
+    Target("commands", _COMMANDS, _command, (Problem,), streams=False),
     Target("dtls", _ASSOCIATION, _dtls, (), streams=False),
     Target("dtls-handshake", _FLIGHTS, _handshake, (), streams=False),
     Target("full-port", corpus.PORT, _full_port, (), streams=False),

@@ -1,8 +1,10 @@
 """The running system met by WHEP clients, good and bad, and by cameras that come and go."""
 
+import asyncio
 import contextlib
 import json
 import socket
+import time
 
 import aiohttp
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from tests.support.processes import gst_camera
 from tests.support.system import running_system
 from tests.support.viewer import Viewer
-from tests.support.viewer_carriers import whep
+from tests.support.viewer_carriers import Refusal, whep
 
 pytestmark = pytest.mark.peers
 
@@ -76,6 +78,51 @@ async def test_whep_from_offer_to_delete_while_others_misbehave() -> None:
         await system.until(gone, 5)
         assert (await system.camera("gate"))["viewers"] == 0
         assert "Traceback" not in system.log_text()
+
+
+async def test_a_whep_viewer_of_a_killed_worker_notices_by_ice(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.support.viewer.CONSENT_INTERVAL_S", 0.1)
+    async with (
+        gst_camera(gop=25) as camera,
+        running_system({"gate": {"url": camera.ready}}, workers=2) as system,
+        aiohttp.ClientSession() as http,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        await system.until_live("gate")
+        await system.until(lambda: "fanout-1 is up" in system.log_text())
+        viewer, again = Viewer(), Viewer()
+        stack.callback(viewer.close)
+        stack.callback(again.close)
+        resource = await whep(http, f"{system.url}/whep/gate", viewer)
+        worker = (await system.session(resource.url.rpartition("/")[2]))["worker"]
+        consents = viewer.consents
+        await viewer.until(lambda: viewer.consents > consents + 5)
+        await asyncio.sleep(3)  # supervisord restarts at once what has run for 3 s
+        killed, began_s = system.kill(worker), time.monotonic()
+        consents = viewer.consents
+
+        async def joined() -> bool:
+            try:
+                await whep(http, f"{system.url}/whep/gate", again)
+            except Refusal:  # signaling has not noticed yet
+                return False
+            return True
+
+        await system.until(joined)
+        await again.until(lambda: again.reception.units > 0)
+        took_s = time.monotonic() - began_s
+        # The next process has the same port, but no answer for a viewer that it does not know.
+        await system.until(lambda: system.pid(worker) != killed)
+        await system.until(lambda: system.log_text().count(f"worker {worker} is up") == 2)
+        await asyncio.sleep(0.5)
+        assert viewer.consents <= consents + 1, "one may have been on its way"
+        async with http.delete(resource.url) as response:
+            assert response.status == 404
+    with capsys.disabled():
+        print(f"\nkill -9 of a worker: its WHEP viewer plays again from the other one {took_s:.2f} s later")
+    assert took_s <= 3.0
 
 
 async def test_an_on_demand_camera_is_connected_while_somebody_watches() -> None:

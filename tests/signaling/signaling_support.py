@@ -25,6 +25,7 @@ from common.messages import (
     IngestHello,
     Message,
     OfferRequest,
+    OrderRequest,
     Refused,
     ReloadRequest,
     SelectRequest,
@@ -130,6 +131,10 @@ def session_report(session: str, camera: str) -> SessionReport:
         loss=0.01,
         rtt_s=0.02,
         available_bitrate=None,
+        rendition="main",
+        last_access_unit_age_s=0.03,
+        gaps=2,
+        keyframe_cached=True,
     )
 
 
@@ -191,8 +196,12 @@ class FakeWorker:
             case DrainRequest(draining):
                 self.draining = draining
                 return Done()
-            case SessionsRequest():
+            case SessionsRequest(None):
                 return SessionsReport(tuple(session_report(*entry) for entry in self.sessions.items()))
+            case SessionsRequest(str(session)) if session in self.sessions:
+                return SessionsReport((session_report(session, self.sessions[session]),))
+            case SessionsRequest():
+                return Refused("unknown-session", "not here")
             case CandidateRequest() | SelectRequest():
                 return Done() if message.session in self.sessions else Refused("unknown-session", "not here")
             case CloseRequest():
@@ -233,6 +242,9 @@ class FakeKeeper:
             return self.reply
         match message:
             case ReloadRequest():
+                return self.state
+            case OrderRequest(cameras):
+                self.change(cameras=cameras)
                 return self.state
             case EditRequest(_, name, content, etag):
                 before = self.entries.get(name)

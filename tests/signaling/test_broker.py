@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from signaling_support import (
+    OFFER,
     SUB,
     USER,
     FakeClock,
@@ -20,6 +21,7 @@ from signaling_support import (
 
 from common.access_config import UserConfig
 from common.messages import (
+    ANYBODY,
     CameraEvent,
     CameraReport,
     Done,
@@ -121,6 +123,39 @@ async def test_an_offer_says_what_is_known_of_the_camera(
     assert (await system.post("yard")).status == 201
     (offer,) = system.worker.offers()
     assert list(offer.renditions) == formats
+
+
+async def test_an_offer_says_what_the_session_begins_with(system: System) -> None:
+    await system.open()
+    await system.broker.open("front", OFFER, None, ANYBODY, quality="sub")
+    assert [offer.quality for offer in system.worker.offers()] == ["auto", "sub"]
+
+
+async def test_a_diagnosis_is_about_the_session_and_asks_its_worker(system: System) -> None:
+    await system.add_ingest("yard", reconnects=3)
+    session = await system.open("yard")
+    found = await system.broker.diagnose(session)
+    camera, worker, network = found["camera"], found["worker"], found["network"]
+    assert camera is not None and (camera["name"], camera["reconnects"]) == ("yard", 3)
+    assert worker is not None and (worker["name"], worker["state"]) == ("fanout-w0", "up")
+    assert network is not None and network["state"] == "connected"
+    await system.broker.drain("fanout-w0", True, "olga")
+    worker = (await system.broker.diagnose(session))["worker"]
+    assert worker is not None and worker["state"] == "draining"
+    system.worker.silent = True
+    found = await system.broker.diagnose(session)
+    assert found["network"] is None and found["bus"] is None
+    assert found["worker"] is not None and found["worker"]["state"] == "silent"
+
+
+async def test_a_camera_is_diagnosed_for_those_who_may_see_it(system: System) -> None:
+    anna = Principal("anna", "user", "viewer", ("yard",))
+    found = system.broker.diagnose_camera("yard", anna)
+    assert found["camera"] is not None and found["camera"]["state"] == "down"
+    for camera in ("front", "nowhere"):
+        with pytest.raises(Problem, match=f"there is no camera '{camera}'") as raised:
+            system.broker.diagnose_camera(camera, anna)
+        assert raised.value.status == 404
 
 
 async def test_what_is_said_while_a_session_is_opened_is_not_lost(system: System) -> None:

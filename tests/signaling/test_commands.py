@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from signaling_support import FRAGMENT, OFFER
 
 from signaling import commands, fragment
-from signaling.commands import Attach, Candidate, Close, Envelope, Offer, Select
+from signaling.commands import (
+    Attach,
+    Candidate,
+    Close,
+    Diagnose,
+    DiagnoseCamera,
+    Envelope,
+    Offer,
+    Select,
+    Time,
+)
 from signaling.problems import Problem
 
 CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 9 typ host"
@@ -20,7 +30,16 @@ CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 9 typ host"
         ({"type": "offer", "camera": "front", "sdp": OFFER}, Offer("front", OFFER)),
         ({"type": "offer", "camera": "front", "sdp": OFFER, "replaces": None}, Offer("front", OFFER)),
         ({"type": "offer", "camera": "front", "sdp": OFFER, "replaces": "s"}, Offer("front", OFFER, "s")),
+        (
+            {"type": "offer", "camera": "front", "sdp": OFFER, "quality": "sub"},
+            Offer("front", OFFER, None, "sub"),
+        ),
+        ({"type": "offer", "camera": "front", "sdp": OFFER, "quality": None}, Offer("front", OFFER)),
         ({"type": "attach", "session": "s"}, Attach("s")),
+        ({"type": "diagnose", "session": "s"}, Diagnose("s")),
+        ({"type": "diagnose", "session": "s", "camera": "front"}, Diagnose("s")),
+        ({"type": "diagnose", "session": None, "camera": "front"}, DiagnoseCamera("front")),
+        ({"type": "time"}, Time()),
         ({"type": "close", "session": "s"}, Close("s")),
         ({"type": "select", "session": "s", "quality": "keyframes"}, Select("s", "keyframes")),
         ({"type": "candidate", "session": "s", "candidate": FRAGMENT}, Candidate("s", FRAGMENT)),
@@ -77,7 +96,12 @@ def test_candidates_that_are_none(candidate: object) -> None:
         (json.dumps({"type": "offer", "camera": "front", "sdp": "v=0\n" + "a" * (1 << 20)}), 413),
         ('{"type":"offer","camera":"front"}', 400),
         ('{"type":"offer","camera":"front","sdp":"v=0\\r\\n","replaces":7}', 400),
+        ('{"type":"offer","camera":"front","sdp":"v=0\\r\\n","quality":"best"}', 400),
+        ('{"type":"offer","camera":"front","sdp":"v=0\\r\\n","quality":["sub"]}', 400),
         ('{"type":"close"}', 400),
+        ('{"type":"diagnose"}', 400),
+        ('{"type":"diagnose","session":7,"camera":"front"}', 400),
+        ('{"type":"diagnose","camera":["front"]}', 400),
         ('{"type":"select","session":"s"}', 400),
         ('{"type":"select","session":"s","quality":"best"}', 400),
         ('{"type":"select","session":"s","quality":["main"]}', 400),
@@ -100,8 +124,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-KEYS = st.sampled_from(["type", "id", "session", "camera", "sdp", "candidate", "quality"])
-TYPES = st.sampled_from(["offer", "attach", "candidate", "select", "close"])
+KEYS = st.sampled_from(["type", "id", "session", "camera", "sdp", "candidate", "quality", "replaces"])
+TYPES = st.sampled_from(["offer", "attach", "candidate", "select", "close", "diagnose", "time"])
 
 
 @given(st.dictionaries(KEYS, JSON), TYPES | JSON)

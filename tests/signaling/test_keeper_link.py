@@ -9,6 +9,7 @@ from signaling_support import FakeKeeper, System, eventually
 from common.messages import (
     Done,
     EditRequest,
+    OrderRequest,
     RefusalKind,
     Refused,
     ReloadRequest,
@@ -77,6 +78,9 @@ async def test_entries_and_edits(system: System) -> None:
     assert keeper.requests[-1] == SettingsRequest("camera", "yard")
     assert await system.broker.reload("root") == keeper.state
     assert keeper.requests[-1] == ReloadRequest()
+    state = await system.broker.order(["yard", "front"], ("front", "yard"), "root")
+    assert state.cameras == system.broker.registry.cameras == ("yard", "front")
+    assert keeper.requests[-1] == OrderRequest(("yard", "front"), ("front", "yard"), "root")
 
 
 @pytest.mark.parametrize(
@@ -95,12 +99,19 @@ async def test_refused_edits(system: System, kind: RefusalKind, status: int) -> 
     with pytest.raises(Problem, match="url: no") as raised:
         await system.broker.edit("camera", "gate", "{}", None, "root")
     assert raised.value.status == status
+    with pytest.raises(Problem, match="url: no") as raised:
+        await system.broker.order(["yard"], None, "root")
+    assert raised.value.status == status
 
 
 async def test_a_strange_keeper(system: System) -> None:
     keeper = await system.add_keeper()
     keeper.reply = Done()
-    for asked in (system.broker.entries("user", None), system.broker.reload("root")):
+    for asked in (
+        system.broker.entries("user", None),
+        system.broker.reload("root"),
+        system.broker.order([], None, "root"),
+    ):
         with pytest.raises(Problem) as raised:
             await asked
         assert raised.value.status == 500

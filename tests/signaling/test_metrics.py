@@ -1,19 +1,23 @@
 """What Prometheus reads: every series, by the library's own parser."""
 
 import dataclasses
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
-from signaling_support import SUB, System, camera_report, eventually
+from signaling_support import SUB, USER, System, camera_report, eventually, started, users
 
+from common.access_config import UserConfig
 from common.messages import CameraReport, SettingsState
 from signaling.http_body import problems
 from signaling.metrics import Metrics
 from signaling.problems import Problem
 from signaling.workers import INGEST_SILENCE_S, WORKER_SILENCE_S
+from tests.support.processes import PROJECT
 from tests.support.reports import WELL
 
 Labels = frozenset[tuple[str, str]]
@@ -70,6 +74,8 @@ async def test_workers(system: System) -> None:
         "history_bytes": 5_000_000,
     }
     assert {name: scraped(f"worker_{name}", worker="fanout-w0") for name in values} == values
+    free = system.broker.headrooms()["fanout-w0"]
+    assert free < 1 and scraped("worker_headroom_ratio", worker="fanout-w0") == pytest.approx(free, abs=0.01)
     assert not any(("worker", "fanout-quiet") in labels for _, labels in scraped.samples)
 
 
@@ -174,6 +180,29 @@ async def test_signaling_itself(system: System) -> None:
     scraped = await scrape(system)
     for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "start_time_seconds"):
         assert scraped(f"signaling_process_{name}"), name
+
+
+async def test_the_manual_names_them_all(system: System) -> None:
+    system.worker.report()
+    system.broker.settings = SettingsState(1, 1, ("front",), True, None, ())
+    await eventually(lambda: any(load.reports for load in system.broker._loads()))
+    text = (await scrape(system)).text
+    kinds = dict(re.findall(r"^# TYPE cctv3_(\w+) (\w+)$", text, re.MULTILINE))
+    meanings = dict(re.findall(r"^# HELP cctv3_(\w+) (.*)$", text, re.MULTILINE))
+    manual = (PROJECT / "docs" / "operations.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (gauge|counter|histogram) \| .* \| (.*) \|$", manual, re.MULTILINE)
+    assert {name: (kind, meaning) for name, kind, meaning in rows} == {
+        name: (kind, meanings[name]) for name, kind in kinds.items()
+    }
+
+
+async def test_an_operator_sees_his_cameras(tmp_path: Path) -> None:
+    olga = UserConfig("olga", "operator", ("front",))
+    system = await started(tmp_path, users(olga))
+    async with system.client.get(f"{system.url}/metrics", headers={USER: "olga"}) as response:
+        scraped = Scraped(await response.text())
+    await system.close()
+    assert {dict(labels).get("camera") for _, labels in scraped.samples} == {None, "front"}
 
 
 class Counted:

@@ -3,7 +3,7 @@
 import pytest
 from signaling_support import OFFER, System
 
-from common.messages import Done, SelectRequest
+from common.messages import Done, Refused, SelectRequest, SessionsRequest
 from signaling.problems import Problem
 
 
@@ -29,6 +29,37 @@ async def test_a_selection_of_a_session_that_the_worker_forgot(system: System) -
     system.worker.sessions.clear()
     with pytest.raises(Problem) as raised:
         await system.broker.select(session, "sub")
+    assert raised.value.status == 404
+    assert system.broker.sessions.get(session.id) is None
+
+
+async def test_only_a_sessions_own_worker_is_asked_of_it(system: System) -> None:
+    other = await system.add_worker("w1")
+    sessions = [await system.open() for _ in range(2)]
+    assert {session.worker for session in sessions} == {"fanout-w0", "fanout-w1"}
+    for session in sessions:
+        report = await system.broker._requests.report(session)
+        assert report is not None and report.session == session.id
+    for worker in (system.worker, other):
+        asked = [each for each in worker.requests if isinstance(each, SessionsRequest)]
+        assert asked == [SessionsRequest(own.id) for own in sessions if own.worker == f"fanout-{worker.name}"]
+
+
+async def test_a_session_of_which_its_worker_says_nothing(system: System) -> None:
+    session = await system.open()
+    system.worker.reply = Done()
+    with pytest.raises(Problem, match="unexpected answer"):
+        await system.broker._requests.report(session)
+    system.worker.reply = Refused("internal", "it failed")
+    with pytest.raises(Problem, match="it failed"):
+        await system.broker._requests.report(session)
+    system.worker.reply, system.worker.silent = None, True
+    assert await system.broker._requests.report(session) is None
+    assert system.broker.sessions.get(session.id) is not None
+    system.worker.silent = False
+    system.worker.sessions.clear()
+    with pytest.raises(Problem) as raised:
+        await system.broker._requests.report(session)
     assert raised.value.status == 404
     assert system.broker.sessions.get(session.id) is None
 

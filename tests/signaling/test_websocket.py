@@ -25,7 +25,14 @@ from signaling_support import (
 )
 
 from common.access_config import UserConfig
-from common.messages import CandidateRequest, CloseRequest, Refused, SelectRequest, SessionChanged
+from common.messages import (
+    CandidateRequest,
+    CloseRequest,
+    Refused,
+    SelectRequest,
+    SessionChanged,
+    SessionsRequest,
+)
 from signaling.broker import WITHDRAWN
 from signaling.sessions import ORPHAN_GRACE_S
 from signaling.websocket import MAX_REQUESTS, UNAUTHORIZED
@@ -82,6 +89,60 @@ async def test_select(system: System) -> None:
         system.worker.reply = Refused("not-acceptable", "the camera has no sub stream")
         reply = await ask(socket, type="select", session=session, quality="sub")
         assert (reply["status"], reply["detail"]) == (406, "the camera has no sub stream")
+
+
+async def test_an_offer_says_what_to_begin_with(system: System) -> None:
+    async with connected(system) as socket:
+        reply = await ask(socket, type="offer", camera="front", sdp=OFFER, quality="keyframes")
+        assert reply["type"] == "answer"
+        await opened(socket)
+        assert [offer.quality for offer in system.worker.offers()] == ["keyframes", "auto"]
+
+
+async def test_the_time_is_told_at_once(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system.clock, "utc_ns", lambda: 1_760_000_000_000_125_000)
+    system.worker.silent = True
+    async with connected(system) as socket:
+        for _ in range(MAX_REQUESTS):
+            await socket.send_json({"type": "offer", "camera": "front", "sdp": OFFER})
+        reply = await ask(socket, type="time", id=7)
+        assert reply == {"type": "time", "id": 7, "utc_ms": 1_760_000_000_000.125}
+
+
+async def test_diagnose(system: System) -> None:
+    other = await system.add_worker("w1")
+    async with connected(system) as socket:
+        session = await opened(socket)
+        reply = await ask(socket, type="diagnose", session=session, id="d")
+        links = ["camera", "ingest", "bus", "worker", "network"]
+        assert list(reply) == ["type", "id", "session", *links] and all(reply[link] for link in links)
+        assert (reply["type"], reply["id"], reply["session"]) == ("diagnosis", "d", session)
+        asked = [request for worker in (system.worker, other) for request in worker.requests]
+        assert [each for each in asked if isinstance(each, SessionsRequest)] == [SessionsRequest(session)]
+        system.worker.silent = other.silent = True
+        reply = await ask(socket, type="diagnose", session=session)
+        assert (reply["type"], reply["bus"], reply["network"]) == ("diagnosis", None, None)
+        assert reply["camera"] and reply["worker"]["state"] == "silent"  # type: ignore[index]
+
+
+async def test_diagnose_of_a_session_that_the_worker_forgot(system: System) -> None:
+    async with connected(system) as socket:
+        session = await opened(socket)
+        system.worker.sessions.clear()
+        await socket.send_json({"type": "diagnose", "session": session})
+        replies = {message["type"]: message for message in [await said(socket), await said(socket)]}
+        assert replies["close"] == {**CLOSED, "session": session, "reason": "the media worker forgot it"}
+        assert replies["error"]["status"] == 404
+
+
+async def test_diagnose_where_there_is_no_session(system: System) -> None:
+    async with connected(system) as socket:
+        reply = await ask(socket, type="diagnose", camera="yard", id=3)
+        assert (reply["type"], reply["id"], reply["session"]) == ("diagnosis", 3, None)
+        assert reply["camera"]["state"] == "down"  # type: ignore[index]
+        assert reply["ingest"] == {"up": False, "age_s": None}
+        assert reply["bus"] is reply["worker"] is reply["network"] is None
+        assert not system.worker.requests
 
 
 async def test_what_is_shown_is_told_after_the_answer(system: System) -> None:
@@ -198,6 +259,10 @@ async def test_sessions_survive_a_restart_of_signaling(system: System) -> None:
         ({"type": "close", "session": "nope"}, 404),
         ({"type": "select", "session": "nope", "quality": "sub"}, 404),
         ({"type": "select", "session": "nope", "quality": "best"}, 400),
+        ({"type": "offer", "camera": "front", "sdp": OFFER, "quality": "best"}, 400),
+        ({"type": "diagnose", "session": "nope"}, 404),
+        ({"type": "diagnose", "camera": "nowhere"}, 404),
+        ({"type": "diagnose"}, 400),
         ({"type": "dance"}, 400),
     ],
 )
@@ -214,6 +279,22 @@ async def test_refusals_of_the_worker(system: System) -> None:
     async with connected(system) as socket:
         reply = await ask(socket, type="offer", camera="front", sdp=OFFER)
         assert (reply["status"], reply["detail"]) == (406, "no H.264")
+
+
+@pytest.mark.parametrize("kind", ["attach", "select"])
+async def test_a_fault_of_signaling_is_told_and_leaves_the_socket(
+    system: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OverflowError
+
+    async with connected(system) as socket:
+        session = await opened(socket)
+        monkeypatch.setattr(system.broker, kind, fail)
+        reply = await ask(socket, type=kind, session=session, quality="sub")
+        assert (reply["type"], reply["status"], reply["session"]) == ("error", 500, session)
+        assert (await ask(socket, type="time"))["type"] == "time"
+    assert f"{kind.capitalize()} over WebSocket failed" in caplog.text
 
 
 async def test_binary_messages_are_errors(system: System) -> None:
@@ -235,12 +316,61 @@ async def test_a_megabyte_ends_the_socket(system: System) -> None:
 
 
 async def test_too_many_requests_at_a_time(system: System) -> None:
-    system.worker.silent = True
     async with connected(system) as socket:
+        session = await opened(socket)
+        system.worker.silent = True
         for number in range(MAX_REQUESTS + 1):
-            await socket.send_json({"type": "offer", "camera": "front", "sdp": OFFER, "id": number})
+            await socket.send_json({"type": "select", "session": session, "quality": "sub", "id": number})
         reply = await said(socket)
-        assert (reply["status"], reply["id"]) == (429, MAX_REQUESTS)
+        assert (reply["status"], reply["id"], reply["retry_after"]) == (429, MAX_REQUESTS, 1)
+
+
+WALL = 64
+"Sessions of the largest page."
+WALL_OFFER: dict[str, object] = {"type": "offer", "camera": "front", "sdp": OFFER, "quality": "sub"}
+
+
+async def burst(socket: Socket, messages: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Sends all of them before it reads an answer."""
+    for number, message in enumerate(messages):
+        await socket.send_json({**message, "id": number})
+    return [await said(socket) for _ in messages]
+
+
+async def opened_wall(socket: Socket) -> list[str]:
+    replies = await burst(socket, [WALL_OFFER] * WALL)
+    assert {reply["type"] for reply in replies} == {"answer"}
+    return [str(reply["session"]) for reply in replies]
+
+
+async def test_a_wall_comes_back_and_attaches_to_all_of_its_sessions(system: System) -> None:
+    """The messages arrive together, and none of them is one too many."""
+    async with connected(system) as socket:
+        sessions = await opened_wall(socket)
+    await eventually(lambda: len(system.broker.sessions._orphans) == WALL)
+    async with connected(system) as socket:
+        replies = await burst(socket, [{"type": "attach", "session": session} for session in sessions])
+        assert [(reply["type"], reply["session"]) for reply in replies] == [
+            ("attached", session) for session in sessions
+        ]
+        assert not system.broker.sessions._orphans
+        selected = await burst(
+            socket, [{"type": "select", "session": session, "quality": "main"} for session in sessions]
+        )
+        assert {reply["type"] for reply in selected} == {"selected"}
+        # They are this socket's now.
+        system.clock.now_s += 2.1
+        system.broker.tick()
+        closes = [await said(socket) for _ in sessions]
+        assert {(close["type"], close["session"]) for close in closes} == {("close", id) for id in sessions}
+
+
+async def test_a_wall_is_changed_for_another_at_once(system: System) -> None:
+    async with connected(system) as socket:
+        sessions = await opened_wall(socket)
+        closes: list[dict[str, object]] = [{"type": "close", "session": session} for session in sessions]
+        kinds = [reply["type"] for reply in await burst(socket, [*closes, *[WALL_OFFER] * WALL])]
+        assert (kinds.count("close"), kinds.count("answer")) == (WALL, WALL)
 
 
 async def test_a_socket_that_goes_away_drops_its_offers(system: System) -> None:
@@ -297,7 +427,7 @@ async def test_plain_http_is_told_to_upgrade(system: System) -> None:
 
 def test_any_message_gets_a_reply(tmp_path: Path) -> None:
     values = st.none() | st.integers() | st.text(st.characters(), max_size=10) | st.just(OFFER)
-    kinds = st.sampled_from(["offer", "attach", "candidate", "select", "close"])
+    kinds = st.sampled_from(["offer", "attach", "candidate", "select", "close", "diagnose"])
     keys = st.sampled_from(["id", "session", "camera", "sdp", "candidate", "quality", "replaces"])
 
     async def exchange(socket: Socket, message: dict[str, object]) -> None:
@@ -340,6 +470,16 @@ async def test_a_hidden_camera_is_no_camera(guarded: System) -> None:
         await opened(socket)
 
 
+async def test_a_hidden_camera_is_not_diagnosed(guarded: System) -> None:
+    async with connected(guarded, "anna") as anna, connected(guarded, "olga") as olga:
+        hidden = await ask(anna, type="diagnose", camera="yard")
+        unknown = await ask(anna, type="diagnose", camera="nowhere")
+        assert str(hidden["detail"]).replace("yard", "nowhere") == unknown["detail"]
+        assert hidden["status"] == unknown["status"] == 404
+        assert (await ask(anna, type="diagnose", camera="front"))["type"] == "diagnosis"
+        assert (await ask(olga, type="diagnose", camera="yard"))["type"] == "diagnosis"
+
+
 async def test_a_session_is_its_viewers_and_the_operators(guarded: System) -> None:
     bert = UserConfig("bert", "viewer")
     guarded.authority.configure(users(ANNA, OLGA, bert))
@@ -349,12 +489,13 @@ async def test_a_session_is_its_viewers_and_the_operators(guarded: System) -> No
             {"type": "attach"},
             {"type": "candidate", "candidate": FRAGMENT},
             {"type": "select", "quality": "keyframes"},
+            {"type": "diagnose"},
             {"type": "close"},
         ):
             reply = await ask(other, session=session, **message)
             unknown = await ask(other, session="unknown", **message)
             assert (reply["status"], reply["detail"]) == (404, unknown["detail"])
-        assert not any(isinstance(request, CloseRequest) for request in guarded.worker.requests)
+        assert len(guarded.worker.requests) == 1  # the offer
         async with connected(guarded, "olga") as olga:
             reply = await ask(olga, type="select", session=session, quality="keyframes")
             assert reply["type"] == "selected"

@@ -52,6 +52,21 @@ async def test_session_from_offer_to_delete(system: System) -> None:
     await problem(await system.client.patch(session_url, data=FRAGMENT, headers=headers), 404)
 
 
+@pytest.mark.parametrize("quality", ["auto", "main", "sub", "keyframes"])
+async def test_a_player_may_ask_for_a_quality(system: System, quality: str) -> None:
+    response = await system.post(f"front?quality={quality}")
+    assert response.status == 201 and "quality" not in response.headers["Location"]
+    (offer,) = system.worker.offers()
+    assert (offer.camera, offer.quality) == ("front", quality)
+
+
+@pytest.mark.parametrize("quality", ["best", "", "SUB", "sub,main"])
+async def test_a_quality_that_is_none(system: System, quality: str) -> None:
+    detail = await problem(await system.post(f"front?quality={quality}"), 422)
+    assert detail == "quality: one of auto, main, sub, keyframes"
+    assert system.worker.offers() == []
+
+
 async def test_location_is_right_under_a_path_prefix(system: System) -> None:
     location = (await system.post()).headers["Location"]
     resolved = urljoin("https://example.org/cctv/whep/front?token=x", location)

@@ -1,9 +1,13 @@
 """200 viewers who come within a second to four workers: how they spread, and what a slow worker gets."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -19,7 +23,18 @@ pytestmark = pytest.mark.soak
 VIEWERS = 200
 WORKERS = 4
 CAMERAS = 4
+SLOW = 2
+"The worker that is harmed."
 AWAY_S = 1.0
+BURNERS = 2
+BURN = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+while True:
+    pass
+"""
+REPORTS_S = 6.0
+"As many as are looked at, and one more."
 SPREAD = 0.10
 
 
@@ -39,7 +54,41 @@ async def joined(system: System) -> list[int]:
     return [listed[f"fanout-{number}"] for number in range(WORKERS)]
 
 
-async def burst(capsys: pytest.CaptureFixture[str], stopped: int | None) -> list[int]:
+@contextlib.asynccontextmanager
+async def well(_pid: int) -> AsyncIterator[None]:
+    yield
+
+
+@contextlib.asynccontextmanager
+async def stopped(pid: int) -> AsyncIterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    asyncio.get_running_loop().call_later(AWAY_S, os.kill, pid, signal.SIGCONT)
+    yield
+
+
+@contextlib.asynccontextmanager
+async def beside_burners(pid: int) -> AsyncIterator[None]:
+    """The process has to share one CPU with programs that want all of it."""
+    cpu = max(os.sched_getaffinity(pid))
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {cpu})
+    burners = [
+        await asyncio.create_subprocess_exec(sys.executable, "-c", BURN, str(cpu)) for _ in range(BURNERS)
+    ]
+    try:
+        await asyncio.sleep(REPORTS_S)
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            await burner.wait()
+
+
+async def burst(
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    harmed: Callable[[int], contextlib.AbstractAsyncContextManager[None]],
+) -> list[int]:
     port = free_tcp_port()
     async with (
         simulated_camera(port, width=320, height=180, bitrate=200_000) as url,
@@ -48,24 +97,25 @@ async def burst(capsys: pytest.CaptureFixture[str], stopped: int | None) -> list
         for number in range(CAMERAS):
             await system.until_live(f"c{number}")
         await system.until(lambda: f"fanout-{WORKERS - 1} is up" in system.log_text())
-        await asyncio.sleep(6)  # reports of quiet workers
-        if stopped is not None:
-            pid = system.pid(f"fanout-{stopped}")
-            os.kill(pid, signal.SIGSTOP)
-            asyncio.get_running_loop().call_later(AWAY_S, os.kill, pid, signal.SIGCONT)
-        counts = await joined(system)
+        await asyncio.sleep(REPORTS_S)
+        async with harmed(system.pid(f"fanout-{SLOW}")):
+            counts = await joined(system)
         with capsys.disabled():
-            what = "all well" if stopped is None else f"fanout-{stopped} stopped for {AWAY_S:g} s"
             print(f"\n{VIEWERS} viewers in 1 s on {WORKERS} workers, {what}: {counts}")
         assert sum(counts) == VIEWERS
         return counts
 
 
 async def test_they_spread(capsys: pytest.CaptureFixture[str]) -> None:
-    counts = await burst(capsys, None)
+    counts = await burst(capsys, "all well", well)
     assert max(abs(count - VIEWERS / WORKERS) for count in counts) <= SPREAD * VIEWERS / WORKERS
 
 
-async def test_a_worker_that_is_slow_gets_fewer(capsys: pytest.CaptureFixture[str]) -> None:
-    counts = await burst(capsys, 2)
-    assert counts[2] < min(count for number, count in enumerate(counts) if number != 2)
+async def test_a_worker_that_stood_still_gets_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = await burst(capsys, f"fanout-{SLOW} stopped for {AWAY_S:g} s", stopped)
+    assert counts.pop(SLOW) < min(counts)
+
+
+async def test_a_worker_beside_burners_gets_fewer(capsys: pytest.CaptureFixture[str]) -> None:
+    counts = await burst(capsys, f"fanout-{SLOW} on one CPU with {BURNERS} burners", beside_burners)
+    assert counts.pop(SLOW) < min(counts)

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, async_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -17,7 +17,7 @@ FLAGS = (
 )
 
 _PIXELS = """() => {
-    const video = document.querySelector('video');
+    const { video } = window.cctv3;
     const canvas = document.createElement('canvas');
     canvas.width = 64; canvas.height = 36;
     const context = canvas.getContext('2d');
@@ -35,8 +35,8 @@ class ViewerPage:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     async def facts(self) -> dict[str, Any]:
-        """`window.cctv3`: session, framesDecoded, firstFrameMs, width, height, lost, showing, hasSound, …"""
-        facts = await self.page.evaluate("() => ({...window.cctv3})")
+        """Of the chosen tile: camera, kind, session, framesDecoded, firstFrameMs, width, lost, showing, …"""
+        facts = await self.page.evaluate("() => ({...window.cctv3?.chosen})")
         assert isinstance(facts, dict)
         return facts
 
@@ -58,13 +58,25 @@ class ViewerPage:
         """Waits for that many decoded frames in the present session."""
         return await self.until(lambda facts: (facts.get("framesDecoded") or 0) >= frames, deadline_s)
 
+    @property
+    def veil(self) -> Locator:
+        """What lies over the picture of the first tile, or of the enlarged one, when it is not live."""
+        return self.page.locator(".tile.large .veil, .wall:not(.has-large) .tile .veil").first
+
+    async def enlarge(self) -> None:
+        """Enlarges the first tile, unless one is."""
+        if not await self.page.locator(".tile.large").count():
+            await self.page.locator(".tile").first.click()
+
     async def select(self, quality: str) -> None:
-        """Chooses `auto`, `main`, `sub` or `keyframes` in the page's menu."""
-        await self.page.select_option("#quality", quality)
+        """Chooses `auto`, `main`, `sub` or `keyframes` in the menu of the enlarged tile."""
+        await self.enlarge()
+        await self.page.select_option(".tile.large .quality", quality)
 
     async def toggle_sound(self) -> None:
         """Clicks the sound button once it is there."""
-        await self.page.click("#sound")
+        await self.page.locator(".tile").first.hover()
+        await self.page.locator(".tile .sound").first.click()
 
     async def pixels(self) -> list[int]:
         """The picture as 64 x 36 RGBA values."""
@@ -79,14 +91,10 @@ class ViewerPage:
         """
         started = moved = time.monotonic()
         stopped = False
-        last = await self.page.evaluate(
-            "document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames"
-        )
+        last = await self.page.evaluate("window.cctv3.video.getVideoPlaybackQuality().totalVideoFrames")
         while time.monotonic() - started < deadline_s:
             await asyncio.sleep(0.02)
-            frames = await self.page.evaluate(
-                "document.querySelector('video').getVideoPlaybackQuality().totalVideoFrames"
-            )
+            frames = await self.page.evaluate("window.cctv3.video.getVideoPlaybackQuality().totalVideoFrames")
             now = time.monotonic()
             if frames != last:
                 if stopped:
@@ -109,9 +117,11 @@ async def chromium() -> AsyncIterator[Browser]:
             await browser.close()
 
 
-async def open_viewer(browser: Browser, url: str) -> ViewerPage:
-    """The viewer page in a tab (and storage) of its own."""
+async def open_viewer(browser: Browser, url: str, script: str | None = None) -> ViewerPage:
+    """The viewer page in a tab (and storage) of its own; `script` runs before those of the page."""
     page = await browser.new_page(viewport={"width": 1200, "height": 800})
     viewer = ViewerPage(page)
+    if script is not None:
+        await page.add_init_script(script)
     await page.goto(url)
     return viewer

@@ -67,6 +67,18 @@ class System:
             response.raise_for_status()
             return await response.json()
 
+    async def command(self, *arguments: str) -> tuple[int | None, str]:
+        """Exit status of `cctv3 …` for this system, and what it said."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "common.command", *arguments),
+            cwd=PROJECT,
+            env={**os.environ, "CCTV3_RUN": str(self.run_folder)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await process.communicate()
+        return process.returncode, said.decode()
+
     async def camera(self, name: str) -> dict[str, Any]:
         """One entry of /api/v1/cameras; raises KeyError when it is not there."""
         listed = await self.get("/api/v1/cameras")

@@ -2,7 +2,7 @@
 
 `python -m tests.support.wall URL COUNT CAMERA…` spreads COUNT viewers over the cameras, each with a WebSocket
 of its own, and says `playing` when all have pictures. Then each line on its stdin is answered with JSON:
-`gaps` with every gap since the last such line, `totals` with packets and losses.
+`gaps` with every gap since the last such line, `sessions` with everybody's, `totals` with packets and losses.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -21,6 +22,8 @@ from tests.support.viewer import Viewer
 
 GAP_S = 0.25
 "What a viewer sees as a gap: six pictures at 25 a second."
+OPEN_S = 1.0
+"When one that goes on is told: pictures may have come that nobody has looked at yet."
 LOOK_S = 0.02
 JOINING = 8
 "First joins that are under way at a time."
@@ -80,6 +83,17 @@ class Screen:
                     self.gaps.append((gap_s, self._said))
                 self._seen_ns = max(self._seen_ns, arrival.received_ns)
             viewer.reception.arrivals.clear()
+
+    def take_gaps(self) -> list[tuple[float, str]]:
+        """The gaps since the last call; one that goes on is among them, and once more when it is over."""
+        gaps, self.gaps = self.gaps, []
+        open_s = (time.time_ns() - self._seen_ns) / 1e9
+        return [*gaps, (open_s, self._said)] if open_s > OPEN_S else gaps
+
+    @property
+    def session(self) -> str | None:
+        """The session that is watched."""
+        return self._session
 
     def totals(self) -> tuple[int, int]:
         """RTP packets received and lost."""
@@ -239,11 +253,11 @@ async def _answer(screens: list[Screen]) -> None:
             said = [
                 {"viewer": number, "camera": screen.camera, "seconds": round(seconds, 2), "said": why}
                 for number, screen in enumerate(screens)
-                for seconds, why in screen.gaps
+                for seconds, why in screen.take_gaps()
             ]
-            for screen in screens:
-                screen.gaps.clear()
             answer: object = said
+        elif line.strip() == b"sessions":
+            answer = [screen.session for screen in screens]
         else:
             totals = [screen.totals() for screen in screens]
             answer = {
@@ -299,6 +313,12 @@ class WallProcess:
         gaps = await self._ask("gaps")
         assert isinstance(gaps, list)
         return gaps
+
+    async def sessions(self) -> list[str | None]:
+        """The session of each viewer, by its number."""
+        sessions = await self._ask("sessions")
+        assert isinstance(sessions, list)
+        return sessions
 
     async def totals(self) -> dict[str, int]:
         """`packets`, `lost`, `joins` and `moves` since the start."""

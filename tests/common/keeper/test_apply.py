@@ -10,6 +10,7 @@ import psutil
 import yaml
 
 from common import supervision
+from common.lifecycle import EXIT_CONFIG
 from tests.support.ports import free_tcp_port
 from tests.support.processes import simulated_camera
 from tests.support.system import System, running_system
@@ -67,10 +68,19 @@ async def test_cameras_come_change_and_go_alone() -> None:
                     return "is not YAML" in str((await response.json())["error"])
 
             await system.until(said)
+            await system.until(lambda: "asked to read" in system.log_text())
             assert system.pids() == now
+            refused = await system.command("reload")
+            assert refused[0] == EXIT_CONFIG and "is not YAML" in refused[1]
             path.write_text("# mine\n" + yaml.safe_dump(content))
-            async with client.post(f"{system.url}/api/v1/configuration/reload") as response:
+            assert (await system.command("reload"))[0] == 0
+            order = {"order": ["c", "a", "b"]}
+            async with client.put(f"{system.url}/api/v1/cameras-order", json=order) as response:
                 assert response.status == 200
+            async with client.get(f"{system.url}/api/v1/cameras") as response:
+                assert [camera["name"] for camera in await response.json()] == order["order"]
+            assert list(yaml.safe_load(path.read_text())["cameras"]) == order["order"]
+            assert system.pids() == now
             async with client.delete(f"{system.url}/api/v1/cameras/a") as response:
                 assert response.status == 204
         assert "# mine" in path.read_text() and "a" not in yaml.safe_load(path.read_text())["cameras"]

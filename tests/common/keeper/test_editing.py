@@ -64,6 +64,37 @@ def test_an_edit_that_would_reach_further_is_refused(path: Path) -> None:
     assert path.read_text() == shared
 
 
+ORDERED = (
+    "# mine\ncameras:\n  # the door\n  door: {url: 'rtsp://u:s3cret@cam/a'}\n  yard: {url: 'rtsp://cam/b'}\n"
+)
+
+
+def test_another_order(path: Path) -> None:
+    edited, after = editing.reordered(ORDERED, path, ["yard", "door"])
+    assert [camera.name for camera in after.cameras] == ["yard", "door"]
+    assert after == config.parse(edited, str(path), path.parent)
+    assert edited.splitlines()[2:] == [ORDERED.splitlines()[number] for number in (4, 2, 3)]
+    assert editing.reordered(ORDERED, path, ["door", "yard"])[0] == ORDERED
+    braces = "cameras: {a: {url: 'rtsp://a'}}\n"
+    assert editing.reordered(braces, path, ["a"])[0] == braces
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "says"),
+    [
+        (ORDERED, ["door"], "order: yard is missing; allowed: every camera once"),
+        (ORDERED, ["door", "gate", "yard"], "order: there is no camera 'gate'"),
+        (ORDERED, ["door", "yard", "door"], "order: door is there twice"),
+        (ORDERED + "oops: 1\n", ["yard", "door"], "oops is not a known key"),
+        ("cameras: {a: {url: 'rtsp://a'}, b: {url: 'rtsp://b'}}", ["b", "a"], "without braces.*by hand"),
+        ("cameras:\n  a: {url: &u 'rtsp://a'}\n  b: {url: *u}\n", ["b", "a"], "a program cannot change"),
+    ],
+)
+def test_orders_that_cannot_be(path: Path, text: str, names: list[str], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        editing.reordered(text, path, names)
+
+
 def test_what_changed_meanwhile_is_not_overwritten(path: Path) -> None:
     before = path.read_text()
     path.write_text("cameras: {}\n")

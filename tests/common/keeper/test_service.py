@@ -15,6 +15,7 @@ from common.keeper.service import Keeper
 from common.messages import (
     EditRequest,
     Message,
+    OrderRequest,
     Refused,
     ReloadRequest,
     Settings,
@@ -168,6 +169,24 @@ async def test_refusals(bench: Bench) -> None:
     assert bench.path.read_text() == TEXT and bench.programs.calls == [AT_START]
 
 
+async def test_another_order_touches_no_camera(bench: Bench) -> None:
+    state = await bench.ask(OrderRequest(("yard", "door"), ("door", "yard"), "anna"))
+    assert isinstance(state, SettingsState) and state.cameras == ("yard", "door")
+    assert bench.programs.calls == [AT_START, (["yard", "door"], ())]
+    assert load_system(bench.folder / "run").cameras == ("yard", "door")
+    lines = TEXT.splitlines()
+    assert bench.path.read_text().splitlines() == [*lines[:2], *lines[4:], *lines[2:4]]
+    assert bench.heard[-1] == state
+    # The same once more: there is nothing to do, and nothing is done.
+    before = bench.path.stat()
+    again = await bench.ask(OrderRequest(("yard", "door"), None, "anna"))
+    assert again == state and bench.path.stat() == before
+    refused(await bench.ask(OrderRequest(("door", "yard"), ("door", "yard"), "anna")), "changed-meanwhile")
+    refused(await bench.ask(OrderRequest(("door",), None, "anna")), "bad-settings")
+    bench.path.write_text(TEXT + "oops: 1\n")
+    refused(await bench.ask(OrderRequest(("door", "yard"), None, "anna")), "bad-settings")
+
+
 async def test_the_file_is_followed(bench: Bench) -> None:
     await bench.ask(SettingsRequest("camera", None))
     bench.path.write_text(TEXT + "  gate:\n    url: rtsp://cam/c\n")
@@ -214,6 +233,9 @@ async def test_without_a_file_the_first_edit_makes_one(tmp_path: Path) -> None:
     state = await bench.ask(ReloadRequest())
     assert isinstance(state, SettingsState)
     assert (state.cameras, state.error, state.writable) == (("simulated",), None, True)
+    for names in ((), ("simulated",)):
+        refused(await bench.ask(OrderRequest(names, None, "anna")), "bad-settings")
+    assert not bench.path.exists()
     assert isinstance(await bench.edit("door", {"url": "rtsp://cam/a"}, "new"), Settings)
     assert bench.programs.calls == [(["door"], ())]
     assert [camera.name for camera in config.load(bench.path).cameras] == ["door"]

@@ -32,6 +32,25 @@ async def test_what_nobody_has_listed_is_not_there(tmp_path: Path) -> None:
     assert wanted("PATCH", "/api/v1/me") is None
 
 
+async def test_a_page_shows_its_token_with_a_websocket(tmp_path: Path) -> None:
+    own = authority(tmp_path, configured(*EVERYBODY, jwt=JWT))
+    token = bearer()["Authorization"].removeprefix("Bearer ")
+    async with serving(own) as client:
+        for protocols, status in (
+            (f"cctv3, bearer.{token}", 200),
+            (f"cctv3,bearer.{token.replace('.', '%2E')}", 200),
+            (f"cctv3, bearer.{token}x", 401),
+            (f"bearer.{token}", 401),  # it would be logged as a protocol that nobody speaks
+            (f"other, bearer.{token}", 401),
+            ("cctv3", 401),
+            ("cctv3, bearer.", 401),
+        ):
+            async with client.get("/ws", headers={"Sec-WebSocket-Protocol": protocols}) as response:
+                assert response.status == status, protocols
+                if status == 200:
+                    assert (await response.json())["name"] == "t"
+
+
 async def check_sites(client: Client, headers: dict[str, str]) -> None:
     path = "/api/v1/configuration/reload"
     host = f"{client.host}:{client.port}"

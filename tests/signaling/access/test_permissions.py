@@ -56,7 +56,8 @@ LISTED = {
         GET /api/v1/configuration""",
     "admin": """PUT /api/v1/cameras/{camera}, GET /api/v1/users, GET /api/v1/users/{user},
         PUT /api/v1/users/{user}, DELETE /api/v1/users/{user}, GET /api/v1/links, POST /api/v1/links,
-        DELETE /api/v1/links/{link}, POST /api/v1/configuration/reload""",
+        DELETE /api/v1/links/{link}, POST /api/v1/configuration/reload, POST /api/v1/probe,
+        GET /api/v1/cameras-order, PUT /api/v1/cameras-order""",
     "admin of the camera": "GET /api/v1/cameras/{camera}, DELETE /api/v1/cameras/{camera}",
 }
 "Written down once more: the matrix below goes by `ROUTES`, and would follow it into an error."

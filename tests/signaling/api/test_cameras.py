@@ -1,6 +1,7 @@
 """Cameras over the API: the list, the report, and their settings with the real keeper behind."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import aiohttp
@@ -8,7 +9,8 @@ import pytest
 from signaling_support import SUB, System, eventually
 
 from common.messages import CameraEvent, CameraReport
-from tests.support.reports import WELL
+from signaling.workers import INGEST_SILENCE_S
+from tests.support.reports import VIDEO, WELL
 
 YARD = "/api/v1/cameras/yard"
 NEW = {"If-None-Match": "*"}
@@ -31,8 +33,10 @@ async def test_list(system: System) -> None:
         "gop_s": 2.0,
         "audio": "PCMA",
         "age": 0.02,
+        "lost": 0,
         "viewers": 1,
         "error": None,
+        "sub": None,
     }
     assert (yard["name"], yard["state"], yard["codec"]) == ("yard", "down", None)
     assert "ingest process" in yard["error"]
@@ -43,7 +47,30 @@ async def test_a_camera_lists_its_streams(system: System) -> None:
     ingest.notify(CameraReport("yard", (WELL, SUB)))
     await eventually(lambda: len(system.broker.registry.status("yard").renditions) == 2)
     async with system.client.get(f"{system.url}/api/v1/cameras") as response:
-        assert [camera["renditions"] for camera in await response.json()] == [["main"], ["main", "sub"]]
+        front, listed = await response.json()
+    assert (front["renditions"], listed["renditions"]) == (["main"], ["main", "sub"])
+    unknown = dict.fromkeys(("codec", "width", "height", "fps", "bitrate"))
+    assert (front["sub"], listed["sub"]) == (None, {"state": "idle", **unknown})
+    small = dataclasses.replace(VIDEO, codec="H265", width=640, height=360, fps=12.5, bitrate=300_000)
+    ingest.notify(CameraReport("yard", (WELL, dataclasses.replace(SUB, state="live", video=small))))
+    await eventually(lambda: system.broker.registry.status("yard").renditions[1].state == "live")
+    assert await sub_of_yard(system) == {
+        "state": "live",
+        "codec": "H265",
+        "width": 640,
+        "height": 360,
+        "fps": 12.5,
+        "bitrate": 300_000,
+    }
+    system.clock.now_s += 2 * INGEST_SILENCE_S
+    down = await sub_of_yard(system)
+    assert (down["state"], down["width"]) == ("down", 640)
+
+
+async def sub_of_yard(system: System) -> dict[str, object]:
+    async with system.client.get(f"{system.url}/api/v1/cameras") as response:
+        sub: dict[str, object] = (await response.json())[1]["sub"]
+        return sub
 
 
 async def test_report(system: System) -> None:
@@ -125,6 +152,62 @@ async def test_of_those_who_edit_at_once_one_wins(kept: System) -> None:
     assert sorted(await asyncio.gather(*(put(number) for number in range(4)))) == [200, 412, 412, 412]
 
 
+ORDER = "/api/v1/cameras-order"
+
+
+async def test_the_order_of_cameras(kept: System, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    lines = path.read_text().splitlines()
+    session = await kept.open("front")
+    response = await asked(kept, "GET", ORDER, 200)
+    tag = response.headers["ETag"]
+    assert await response.json() == {"order": ["front", "yard"]}
+    await asked(kept, "GET", ORDER, 304, {"If-None-Match": tag})
+    response = await asked(kept, "PUT", ORDER, 200, {"If-Match": tag}, json={"order": ["yard", "front"]})
+    assert await response.json() == {"order": ["yard", "front"]} and response.headers["ETag"] != tag
+    async with kept.client.get(f"{kept.url}/api/v1/cameras") as listed:
+        assert [camera["name"] for camera in await listed.json()] == ["yard", "front"]
+    assert path.read_text().splitlines() == [*lines[:2], *lines[4:], *lines[2:4]]
+    assert kept.broker.sessions.get(session.id) is not None
+    await asked(kept, "PUT", ORDER, 412, {"If-Match": tag}, json={"order": ["front", "yard"]})
+    await asked(kept, "PUT", ORDER, 200, {"If-Match": "*"}, json={"order": ["front", "yard"]})
+    assert path.read_text().splitlines() == lines
+    await asked(kept, "PUT", ORDER, 200, json={"order": ["front", "yard"]})
+    audit = (kept.folder / "state" / "audit.log").read_text()
+    assert audit.count('"order-cameras"') == 3
+
+
+async def test_an_order_that_nobody_has_heard_of_yet(kept: System, tmp_path: Path) -> None:
+    """The file was changed by hand just now: what was read is not what is there."""
+    tag = (await asked(kept, "GET", ORDER, 200)).headers["ETag"]
+    path = tmp_path / "config.yaml"
+    path.write_text(path.read_text() + "  gate: {url: 'rtsp://camera/gate'}\n")
+    response = await asked(kept, "PUT", ORDER, 412, {"If-Match": tag}, json={"order": ["yard", "front"]})
+    assert "another order" in await response.text()
+    assert path.read_text().endswith("gate'}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"order": ["yard"]}, "front is missing"),
+        ({"order": ["yard", "front", "yard"]}, "yard is there twice"),
+        ({"order": ["yard", "front", "gate"]}, "there is no camera 'gate'"),
+        ({"order": [7]}, "names of cameras"),
+        ({"order": "yard"}, "order: must be a list"),
+        ({"order": ["yard", "front"], "by": "me"}, "not a known member"),
+        ({}, "order: is missing"),
+    ],
+)
+async def test_orders_that_are_none(
+    kept: System, tmp_path: Path, content: dict[str, object], says: str
+) -> None:
+    before = (tmp_path / "config.yaml").read_text()
+    response = await asked(kept, "PUT", ORDER, 422, json=content)
+    assert says in (await response.json())["detail"]
+    assert (tmp_path / "config.yaml").read_text() == before
+
+
 async def test_removing_a_camera_ends_its_sessions(kept: System) -> None:
     assert (await kept.post()).status == 201
     await asked(kept, "DELETE", "/api/v1/cameras/front", 204)
@@ -172,6 +255,12 @@ async def test_conditions_that_mean_nothing(kept: System, headers: dict[str, str
 
 
 async def test_without_a_keeper(system: System) -> None:
-    for method, more in (("GET", {}), ("DELETE", {}), ("PUT", {"json": {"url": "rtsp://x"}, "headers": NEW})):
-        async with system.client.request(method, system.url + YARD, **more) as response:  # type: ignore[arg-type]
+    wish = {"json": {"url": "rtsp://x"}, "headers": NEW}
+    for method, path, more in (
+        ("GET", YARD, {}),
+        ("DELETE", YARD, {}),
+        ("PUT", YARD, wish),
+        ("PUT", ORDER, {"json": {"order": []}}),
+    ):
+        async with system.client.request(method, system.url + path, **more) as response:  # type: ignore[arg-type]
             assert response.status == 503 and response.headers["Retry-After"]

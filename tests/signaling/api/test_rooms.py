@@ -7,7 +7,7 @@ from pathlib import Path
 
 import aiohttp
 from access.support import HASH
-from signaling_support import System, eventually, session_report, users
+from signaling_support import USER, System, eventually, session_report, started, users, worker_report
 
 from common.access_config import AuthConfig, SignalingConfig, UserConfig
 from signaling.api.events import MAX_OF_ONE
@@ -35,12 +35,30 @@ async def test_sessions_of_all_workers(system: System) -> None:
             "viewer": "anonymous",
             "kind": "anonymous",
             "address": "127.0.0.1",
+            "age": session["age"],
+            "reason": None,
         }
+        assert 0 <= session["age"] < 60
     other.silent = True
     async with system.client.get(f"{system.url}/api/v1/sessions") as response:
         listed = await response.json()
     assert [session["worker"] for session in listed["sessions"]] == ["fanout-w0"]
     assert listed["silent"] == ["fanout-w1"]
+
+
+async def test_what_signaling_knows_of_a_session(system: System) -> None:
+    system.worker.sessions["from-before-the-restart"] = "front"
+    system.worker.client.notify(system.worker.hello())
+    await eventually(system.broker.sessions.all)
+    system.worker.change("from-before-the-restart", "sub", "the link carries 300 kbit/s")
+    await eventually(lambda: system.broker.sessions.all()[0].change)
+    async with system.client.get(f"{system.url}/api/v1/sessions") as response:
+        (session,) = (await response.json())["sessions"]
+    assert (session["age"], session["reason"]) == (None, "the link carries 300 kbit/s")
+    system.worker.sessions["ended-or-not-yet-known"] = "front"
+    async with system.client.get(f"{system.url}/api/v1/sessions") as response:
+        unknown = (await response.json())["sessions"][1]
+    assert {unknown[key] for key in ("viewer", "kind", "address", "age", "reason")} == {None}
 
 
 async def test_kick(system: System) -> None:
@@ -68,6 +86,22 @@ async def test_workers_and_drain(system: System) -> None:
         assert response.status == 204
     async with system.client.post(f"{url}/fanout-w9/drain") as response:
         assert response.status == 404
+
+
+async def test_an_operator_hears_of_his_cameras(tmp_path: Path) -> None:
+    operators = (UserConfig("olga", "operator", ("front",)), UserConfig("otto", "operator"))
+    system = await started(tmp_path, users(*operators))
+    await system.add_keeper()
+    system.worker.client.notify(dataclasses.replace(worker_report("w0"), cameras=("front", "yard")))
+    await eventually(lambda: any(load.reports for load in system.broker._loads()))
+    seen = {}
+    for user in ("olga", "otto"):
+        async with system.client.get(f"{system.url}/api/v1/workers", headers={USER: user}) as response:
+            (worker,) = await response.json()
+        async with system.client.get(f"{system.url}/api/v1/configuration", headers={USER: user}) as response:
+            seen[user] = worker["report"]["cameras"], (await response.json())["cameras"]
+    await system.close()
+    assert seen == {"olga": (["front"], ["front"]), "otto": (["front", "yard"], ["front", "yard"])}
 
 
 async def test_users(kept: System, tmp_path: Path) -> None:
@@ -208,8 +242,6 @@ async def test_streams_of_one_are_bounded(system: System) -> None:
 
 
 async def test_a_stream_ends_with_the_right_to_it(tmp_path: Path) -> None:
-    from signaling_support import USER, started
-
     vera = UserConfig("vera", "viewer", ("front",), HASH)
     system = await started(tmp_path, config=users(vera))
     try:

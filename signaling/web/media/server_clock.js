@@ -1,0 +1,57 @@
+// The server's clock as this browser can know it: each exchange tells it to within half of its round trip, and the
+// quickest of the last ones is believed (as in NTP, RFC 5905 section 10).
+
+const FIRST_MS = [0, 100, 200, 400, 800];
+const THEN_MS = 10_000;
+const KEPT = 12; // so that a clock that drifts, or is set, is followed within two minutes
+
+export class ServerClock {
+  #signaling;
+  #exchanges = []; // {offsetMs, roundTripMs}
+  #timers = [];
+
+  constructor(signaling) {
+    this.#signaling = signaling;
+    signaling.addEventListener("open", () => this.#begin());
+    setInterval(() => this.#exchange(), THEN_MS);
+    if (signaling.isOpen) this.#begin();
+  }
+
+  /** Half of the round trip that is believed: the offset is known to within that. Null until it is known. */
+  get uncertaintyMs() {
+    const best = this.#best();
+    return best && best.roundTripMs / 2;
+  }
+
+  /** UTC in ms at the server for a time of performance.now(), or null until it is known. */
+  utcMs(atMs) {
+    const best = this.#best();
+    return best && atMs + best.offsetMs;
+  }
+
+  #best() {
+    let best = null;
+    for (const exchange of this.#exchanges) {
+      if (best === null || exchange.roundTripMs < best.roundTripMs) best = exchange;
+    }
+    return best;
+  }
+
+  #begin() {
+    this.#timers.forEach(clearTimeout);
+    this.#timers = FIRST_MS.map((delay) => setTimeout(() => this.#exchange(), delay));
+  }
+
+  async #exchange() {
+    if (!this.#signaling.isOpen) return;
+    const sentMs = performance.now();
+    try {
+      const { utc_ms: utcMs } = await this.#signaling.request({ type: "time" });
+      const heardMs = performance.now();
+      this.#exchanges.push({ offsetMs: utcMs - (sentMs + heardMs) / 2, roundTripMs: heardMs - sentMs });
+      if (this.#exchanges.length > KEPT) this.#exchanges.shift();
+    } catch {
+      // The next one may come through.
+    }
+  }
+}
