@@ -379,6 +379,11 @@ class Broker:
         self.sessions.end(session.id, "closed by the viewer")
         await self._requests.ask(session, CloseRequest(session.id))
 
+    def leave(self, owner: Owner) -> None:
+        """Ends the sessions of a viewer who has gone for good."""
+        for session in self.sessions.owned(owner):
+            self._close(session, "closed by the viewer")
+
     async def kick(self, prefix: str, by: Principal) -> Session:
         """Ends the session whose id begins so; raises Problem 404, or 409 when there are several.
 

@@ -105,6 +105,10 @@ class SessionTable:
         """Who wants to hear of it; None for WHEP, and while its viewer's socket is away."""
         return self._owners.get(session)
 
+    def owned(self, owner: Owner) -> list[Session]:
+        """The sessions of one owner."""
+        return [self._sessions[key] for key, value in self._owners.items() if value is owner]
+
     def attach(self, session: str, owner: Owner) -> None:
         """Gives a session to another socket; `session` must be known."""
         self._owners[session] = owner

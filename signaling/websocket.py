@@ -19,7 +19,8 @@ A socket whose user may not come in any more is closed with 4401. A page that ha
 with a WebSocket and names two protocols instead: `cctv3`, the one that is spoken, and `bearer.TOKEN`.
 
 A socket that breaks does not end its sessions at once: for `ORPHAN_GRACE_S` another socket may attach to
-them, so that a restarted proxy or a short loss of the network leaves the picture alone.
+them, so that a restarted proxy or a short loss of the network leaves the picture alone. One that a viewer
+closes with 1001, as browsers do for a page that is left (RFC 6455 section 7.4.1), does.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ import logging
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from common.clock import Clock
 from common.messages import SessionChanged, Watcher
@@ -279,6 +280,7 @@ class WebSockets:
         self._authority = authority
         self._clock = clock
         self._open: dict[web.WebSocketResponse, ViewerSocket] = {}
+        self._stopping = False
         broker.on_look.append(self._look)
         broker.events.subscribers.add(self._event)
 
@@ -288,6 +290,7 @@ class WebSockets:
 
     async def close(self, app: web.Application) -> None:
         """Ends all sockets; meant for `on_shutdown`."""
+        self._stopping = True
         closing = [socket.close(code=1001, message=b"signaling stops") for socket in self._open]
         await asyncio.gather(*closing, return_exceptions=True)
 
@@ -321,5 +324,7 @@ class WebSockets:
             await viewer.run()
         finally:
             del self._open[socket]
+            if socket.close_code == WSCloseCode.GOING_AWAY and not self._stopping:
+                self._broker.leave(viewer)
             self._broker.sessions.release(viewer, self._clock.monotonic_s())
         return socket

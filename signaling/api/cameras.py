@@ -129,10 +129,10 @@ async def put_entry(
 
 
 async def delete_entry(broker: Broker, request: web.Request, kind: Any, name: str) -> web.Response:
-    """Removes an entry; a condition may be given, and holds."""
-    etag = wanted_etag(request) if "If-Match" in request.headers else None
-    if etag == "new":
-        raise Problem(400, "If-None-Match means nothing for DELETE")
+    """Removes an entry under the request's condition; raises Problem 428 without one."""
+    if "If-Match" not in request.headers:
+        raise Problem(428, "send If-Match with the ETag of what you have read, or * for whatever is there")
+    etag = wanted_etag(request)
     await broker.edit(kind, name, None, etag, request[PRINCIPAL].name)
     return web.Response(status=204)
 

@@ -74,7 +74,9 @@ def test_a_lost_socket_leaves_its_sessions_for_the_grace() -> None:
     owner = Listener()
     table = table_with(owner, "s1", "s2")
     table.add(Session("whep", "front", "w0", ANYBODY), None)
+    assert [session.id for session in table.owned(owner)] == ["s1", "s2"]
     table.release(owner, now_s=100.0)
+    assert table.owned(owner) == []
     assert table.orphans(100.0 + ORPHAN_GRACE_S - 0.1) == []
     other = Listener()
     table.attach("s1", other)

@@ -233,6 +233,15 @@ async def test_an_unclaimed_session_is_ended(system: System) -> None:
     assert system.broker.sessions.get(session) is None
 
 
+async def test_a_page_that_is_left_ends_its_sessions(system: System) -> None:
+    async with connected(system) as socket, connected(system) as other:
+        session, kept = await opened(socket), await opened(other)
+        await socket.close(code=aiohttp.WSCloseCode.GOING_AWAY)
+        await eventually(lambda: CloseRequest(session) in system.worker.requests)
+        assert [each.id for each in system.broker.sessions.all()] == [kept]
+        assert not system.broker.sessions._orphans
+
+
 async def test_sessions_survive_a_restart_of_signaling(system: System) -> None:
     async with connected(system) as socket:
         session = await opened(socket)

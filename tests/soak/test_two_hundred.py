@@ -39,7 +39,7 @@ async def changes_by_api(system: System, url: str) -> None:
                     async with client.put(path, json=content, headers={"If-Match": "*"}) as answer:
                         assert answer.status == 200, await answer.text()
                 case 2:
-                    async with client.delete(path) as answer:
+                    async with client.delete(path, headers={"If-Match": "*"}) as answer:
                         assert answer.status == 204, await answer.text()
 
 
@@ -75,7 +75,7 @@ async def drained(system: System) -> None:
             return worker["sessions"] == 0 and worker["report"]["viewers"] == 0
 
         await system.until(empty, 60)
-        async with client.delete(url) as answer:
+        async with client.delete(url, headers={"If-Match": "*"}) as answer:
             assert answer.status == 204
 
 

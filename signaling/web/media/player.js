@@ -33,6 +33,7 @@ export class Player extends EventTarget {
   camera = null;
   problem = ""; // why the last attempt failed
   problemStatus = 0; // as in HTTP, where the server refused
+  problemWaitMs = 0; // and for how long it does not want to be asked again
   retryAt = 0; // performance.now() of the next attempt, while `phase` is "waiting"
   reconnects = 0;
   moves = 0; // from one media worker to another, without a gap
@@ -69,6 +70,7 @@ export class Player extends EventTarget {
   #liveSince = null;
   #frameMs = FRAME_MS;
   #keyframeMs = KEYFRAME_MS;
+  #wasKeyframe = false; // the last picture, as nothing else was given
   #capture = new CaptureClock();
   #notedAt = -Infinity;
   #announced = false; // capture times of single pictures are known
@@ -93,8 +95,6 @@ export class Player extends EventTarget {
     listen("session-move", ({ detail }) => {
       if (detail.session === this.session) this.#move();
     });
-    // Else the server keeps the session for a while, for a page whose socket broke.
-    addEventListener("pagehide", () => this.release(), { signal: this.#listening.signal });
     this.#poll = setInterval(() => this.#look(), POLL_MS);
   }
 
@@ -113,8 +113,13 @@ export class Player extends EventTarget {
     return this.#now?.showing ?? null;
   }
 
-  /** The longest time between two pictures that is as it should be. */
+  /** The longest time for which the last picture may stand as it should: by what was given when it came. */
   get pictureMs() {
+    return this.#wasKeyframe ? this.#keyframeMs : this.#frameMs;
+  }
+
+  /** The longest time until the next picture that is as it should be. */
+  get #nextMs() {
     return this.showing?.showing === "keyframes" ? this.#keyframeMs : this.#frameMs;
   }
 
@@ -197,11 +202,11 @@ export class Player extends EventTarget {
     } else {
       this.#liveSince ??= now;
       if (fps) this.#frameMs = 1000 / fps;
-      if (gopS) this.#keyframeMs = Math.max(gopS * 1000, KEYFRAME_MS);
+      if (gopS) this.#keyframeMs = gopS * 1000;
     }
     if (state !== "unknown" && this.phase === "ended" && this.#wasGone) this.play(this.camera, this.quality);
     if (this.phase !== "playing" || this.#liveSince === null || document.hidden) return;
-    const patience = Math.max(STALLED_MS, 4 * this.pictureMs);
+    const patience = Math.max(STALLED_MS, 4 * this.#nextMs);
     const since = Math.max(this.#liveSince, this.#waitsSince, this.lastFrameAt ?? 0);
     if (now - since > patience) this.#again("no new picture from a live camera", this.#backoff.next());
   }
@@ -254,7 +259,7 @@ export class Player extends EventTarget {
       const waitMs = error.retryAfterMs ?? 0;
       // Not all pages at once: there was no room for all of them.
       const delayMs = Math.max(this.#backoff.next(), waitMs * (1 + Math.random() / 4));
-      this.#again(error.message, delayMs, error.status ?? 0);
+      this.#again(error.message, delayMs, error.status ?? 0, waitMs);
     }
   }
 
@@ -278,7 +283,7 @@ export class Player extends EventTarget {
     this.#next = session;
     try {
       await session.open(this.camera, this.quality, before.id);
-      await session.picture(Math.max(CONNECT_MS, 2 * this.pictureMs));
+      await session.picture(Math.max(CONNECT_MS, 2 * this.#nextMs));
     } catch (error) {
       session.close();
       if (session !== this.#next) return;
@@ -360,13 +365,18 @@ export class Player extends EventTarget {
     this.#video.play().catch(() => {});
     const picture = (now, frame) => {
       if (session !== this.#now) return;
-      this.lastFrameAt = performance.now();
+      this.#came();
       if (!session.sawPicture) this.#firstPicture(session);
       if (frame) this.#measure(session, frame);
       this.#video.requestVideoFrameCallback?.(picture);
     };
     if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(picture);
     else this.#video.addEventListener("loadeddata", picture, { once: true });
+  }
+
+  #came() {
+    this.lastFrameAt = performance.now();
+    this.#wasKeyframe = this.showing?.showing === "keyframes";
   }
 
   #firstPicture(session) {
@@ -423,12 +433,14 @@ export class Player extends EventTarget {
   }
 
   /** Gives the session up and makes a new one after `delayMs`. */
-  #again(problem, delayMs, status = 0) {
+  #again(problem, delayMs, status = 0, waitMs = 0) {
+    if (this.#now?.sawPicture) this.#wantedAt = performance.now();
     this.#keepStill();
     this.#drop();
     if (problem !== this.problem) this.#note("warning", problem);
     this.problem = problem;
     this.problemStatus = status;
+    this.problemWaitMs = waitMs;
     this.phase = "waiting";
     this.retryAt = performance.now() + delayMs;
     this.reconnects += 1;
@@ -519,7 +531,7 @@ export class Player extends EventTarget {
     const before = this.latest;
     if (before) this.rates = rates(before, now);
     // Where requestVideoFrameCallback does not tell of pictures, as in hidden tabs.
-    if (now.frames > (before?.frames ?? 0)) this.lastFrameAt = performance.now();
+    if (now.frames > (before?.frames ?? 0)) this.#came();
     this.hasSound ||= now.audioPackets > 0;
     this.latest = now;
     if (!this.#announced && now.playoutUtcMs !== null) {

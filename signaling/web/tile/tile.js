@@ -332,12 +332,14 @@ export class Tile extends EventTarget {
       { class: "tile", data: { camera: this.camera } },
       stage, p.veil, p.figures, p.given, row, bar,
     );
-    this.element.addEventListener("click", ({ target }) => {
-      if (!this.#large && !target.closest("button, select")) this.#tell("enlarge");
+    // Not of the target: a button that was clicked may have changed its face by now.
+    const onControl = (event) => event.composedPath().some((part) => part.matches?.("button, select"));
+    this.element.addEventListener("click", (event) => {
+      if (!this.#large && !onControl(event)) this.#tell("enlarge");
     });
-    this.element.addEventListener("dblclick", ({ target }) => {
+    this.element.addEventListener("dblclick", (event) => {
       const begun = performance.now() - this.#enlargedAt < DOUBLE_CLICK_MS; // by its first click
-      if (this.#large && !begun && !target.closest("button, select")) this.#tell("shrink");
+      if (this.#large && !begun && !onControl(event)) this.#tell("shrink");
     });
   }
 

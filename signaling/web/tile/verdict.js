@@ -2,6 +2,7 @@
 
 const STILL_MS = 1200; // with the time until it is looked at, a picture that stands still is told within 2 s
 const LONG_WAIT_MS = 1500;
+const FULL_WAIT_MS = 2000; // one that only starts a process again asks to come back sooner
 
 /** How long a picture may stand before it is told to be old; cameras with few pictures have three intervals. */
 export const patienceMs = (pictureMs) => Math.max(STILL_MS, 3 * pictureMs);
@@ -30,7 +31,7 @@ function kindOf(player, camera, { serverAnswers, isStranger }) {
   if (serverAnswers && !camera) return "gone";
   if (refused && player.problemStatus in REFUSALS) return REFUSALS[player.problemStatus];
   if (camera && camera.state in CAMERA_KINDS) return CAMERA_KINDS[camera.state];
-  if (refused && player.problemStatus === 503) return "full";
+  if (refused && player.problemStatus === 503 && player.problemWaitMs >= FULL_WAIT_MS) return "full";
   if (serverAnswers === false) return "away";
   if (player.phase === "waiting" || player.reconnects > 0) return "reconnecting";
   const waits = camera?.state === "idle" || camera?.state === "connecting";

@@ -81,7 +81,7 @@ async def test_cameras_come_change_and_go_alone() -> None:
                 assert [camera["name"] for camera in await response.json()] == order["order"]
             assert list(yaml.safe_load(path.read_text())["cameras"]) == order["order"]
             assert system.pids() == now
-            async with client.delete(f"{system.url}/api/v1/cameras/a") as response:
+            async with client.delete(f"{system.url}/api/v1/cameras/a", headers={"If-Match": "*"}) as response:
                 assert response.status == 204
         assert "# mine" in path.read_text() and "a" not in yaml.safe_load(path.read_text())["cameras"]
         after = await until_pids(system, "b", "c")

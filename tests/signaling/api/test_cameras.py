@@ -133,10 +133,11 @@ async def test_a_camera_comes_and_goes(kept: System) -> None:
     await eventually(lambda: kept.broker.registry.has_camera("gate"))
     await asked(kept, "PUT", path, 412, NEW, json=content)
     assert "If-Match" in await (await asked(kept, "PUT", path, 428, json=content)).text()
+    await asked(kept, "DELETE", path, 428)
     await asked(kept, "DELETE", path, 412, {"If-Match": '"other"'})
     await asked(kept, "DELETE", path, 204, {"If-Match": response.headers["ETag"]})
     await eventually(lambda: not kept.broker.registry.has_camera("gate"))
-    await asked(kept, "DELETE", path, 404)
+    await asked(kept, "DELETE", path, 404, {"If-Match": "*"})
     await asked(kept, "GET", path, 404)
     await asked(kept, "PUT", path, 404, {"If-Match": "*"}, json=content)
 
@@ -210,7 +211,7 @@ async def test_orders_that_are_none(
 
 async def test_removing_a_camera_ends_its_sessions(kept: System) -> None:
     assert (await kept.post()).status == 201
-    await asked(kept, "DELETE", "/api/v1/cameras/front", 204)
+    await asked(kept, "DELETE", "/api/v1/cameras/front", 204, {"If-Match": "*"})
     await eventually(lambda: not kept.worker.sessions)
 
 
@@ -258,7 +259,7 @@ async def test_without_a_keeper(system: System) -> None:
     wish = {"json": {"url": "rtsp://x"}, "headers": NEW}
     for method, path, more in (
         ("GET", YARD, {}),
-        ("DELETE", YARD, {}),
+        ("DELETE", YARD, {"headers": {"If-Match": "*"}}),
         ("PUT", YARD, wish),
         ("PUT", ORDER, {"json": {"order": []}}),
     ):
