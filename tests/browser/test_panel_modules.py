@@ -264,7 +264,12 @@ FAULTS: dict[str, tuple[Known, str, str, str]] = {
         "warn",
         "the link carries 1 Mbit/s",
     ),
-    "too narrow": (changed(diagnosis__network__available_bitrate=900_000), "network", "warn", "900 kbit/s"),
+    "too narrow": (
+        changed(diagnosis__network__available_bitrate=900_000, diagnosis__network__dropped_frames=2),
+        "network",
+        "warn",
+        "900 kbit/s",
+    ),
     "left out": (changed(diagnosis__network__dropped_frames=7), "network", "warn", "7 pictures"),
     "codec refused": (without_session(406, "no codec in common"), "decoder", "bad", "no codec in common"),
     "nothing decoded": (
@@ -329,6 +334,15 @@ async def test_the_advice_of_the_server_is_handed_on() -> None:
     async with blank_page() as page:
         result = await page.evaluate(_CHAIN, changed(**REFUSED, diagnosis__camera__advice=advice))
     assert result["steps"][0]["advice"] == " ".join(advice)
+
+
+async def test_what_a_link_was_seen_to_carry_is_no_fault() -> None:
+    async with blank_page() as page:
+        result = await page.evaluate(_CHAIN, changed(diagnosis__network__available_bitrate=900_000))
+        unknown = await page.evaluate(_CHAIN, FAULTS["left out"][0])
+    assert result["culprit"] is None
+    assert dict(result["steps"][4]["facts"])["Link carries"] == "900 kbit/s"
+    assert "The link carries" not in unknown["summary"]
 
 
 async def test_old_losses_are_facts_and_no_faults() -> None:

@@ -168,7 +168,7 @@ function ofWorker({ diagnosis, player }, blocked) {
     found: listed,
     facts: [
       fact("worker", worker.name),
-      fact("state", worker.state, (state) => (hasText(`why.worker.state.${state}`) ? t(`why.worker.state.${state}`) : state)),
+      fact("state", worker.state, (state) => t(`why.worker.state.${state}`)),
       fact("cpu", worker.cpu, percent),
       fact("loop_lag", worker.loop_lag_s, (lag) => ageText(lag * 1000)),
       fact("viewers", worker.viewers),
@@ -216,7 +216,9 @@ function ofNetwork(known, blocked) {
   const dropped = growth(network?.dropped_frames, before?.diagnosis?.network?.dropped_frames);
   const [carries, needs] = [network?.available_bitrate, diagnosis?.camera?.bitrate];
   if (connected) {
-    if (recent?.packets === 0 && given?.showing !== "keyframes" && !blocked) listed.push(found("bad", "network.silent"));
+    if (recent?.packets === 0 && given?.showing !== "keyframes" && !blocked) {
+      listed.push(found("bad", "network.silent"));
+    }
     if (loss > LOSS) {
       listed.push(found(loss > HEAVY_LOSS ? "bad" : "warn", "network.loss", { loss: percent(loss) }));
     }
@@ -225,7 +227,8 @@ function ofNetwork(known, blocked) {
     if (player.quality === "auto" && player.showing && player.showing.showing !== "main") {
       const values = { given: t(`panel.given.${player.showing.showing}`), reason: player.showing.reason };
       listed.push(found("warn", "network.narrow", values));
-    } else if (carries > 0 && carries < needs) {
+    } else if (carries > 0 && carries < needs && (dropped > 0 || loss > LOSS)) {
+      // Without trouble it is only what the link was seen to carry: no more was sent.
       listed.push(found("warn", "network.less", { carries: bitrate(carries), needs: bitrate(needs) }));
     }
     if (dropped > 0) listed.push(found("warn", "network.dropped", { count: dropped, seconds: span }));

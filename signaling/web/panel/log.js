@@ -10,10 +10,13 @@ const KEPT = 1000;
 const LEVELS = ["info", "warning", "error"];
 const AT_END_PX = 24; // so near to the end counts as being there
 
-const two = (number) => String(number).padStart(2, "0");
-const day = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-const time = (at) =>
-  `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+const digits = (number, count = 2) => String(number).padStart(count, "0");
+const day = (at) => `${at.getFullYear()}-${digits(at.getMonth() + 1)}-${digits(at.getDate())}`;
+
+function time(at) {
+  const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => digits(part));
+  return `${clock.join(":")}.${digits(at.getMilliseconds(), 3)}`;
+}
 
 /** An event of the server as an entry like the journal's. */
 export function entryOf({ at, level, camera, worker, viewer, text }) {
@@ -94,7 +97,8 @@ export class Log {
     const clear = make("button", { type: "button", onclick: () => this.#clear() }, icon("trash"), t("log.clear"));
     const copy = copyButton(t("page.copy"), () => this.#asText());
     this.#newest.append(icon("down"), t("log.newest"));
-    const note = make("p", { class: "note", hidden: role !== "viewer" || !sources.includes("server") }, t("log.viewer"));
+    const knowsAll = role !== "viewer" || !sources.includes("server");
+    const note = make("p", { class: "note", hidden: knowsAll }, t("log.viewer"));
     if (sources.includes("browser")) {
       journal.entries.forEach((entry) => this.#take(entry)); // before it is in the document: not to be read out
       journal.addEventListener("entry", this.#hear);

@@ -46,16 +46,19 @@ export class Panel {
         id: `panel-${name}`,
         class: "page",
         role: "tabpanel",
+        tabindex: 0, // it may be longer than the window, with nothing in it to go to
         "aria-labelledby": `panel-tab-${name}`,
       });
     }
     this.#figures = new Figures(this.#pages.statistics);
     this.#diagnosis = new Diagnosis(this.#pages.why, signaling);
-    const close = make(
-      "button",
-      { class: "quiet bare", type: "button", "aria-label": t("page.close"), title: t("page.close"), onclick: () => this.hide() },
-      icon("close"),
-    );
+    const close = make("button", {
+      class: "quiet bare",
+      type: "button",
+      "aria-label": t("page.close"),
+      title: t("page.close"),
+      onclick: () => this.hide(),
+    }, icon("close"));
     container.hidden = true;
     container.setAttribute("aria-labelledby", this.#title.id);
     container.addEventListener("keydown", (event) => this.#escape(event));
@@ -97,7 +100,10 @@ export class Panel {
     this.#log?.close();
     this.#log = null;
     this.#pages.log.replaceChildren();
-    if (focused) this.#opener?.focus();
+    if (focused) {
+      document.activeElement.blur(); // the opener may be nothing that takes the focus
+      this.#opener?.focus();
+    }
     this.#opener = null;
   }
 

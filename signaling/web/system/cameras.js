@@ -2,13 +2,13 @@
 
 import { ask } from "../shared/api.js";
 import { icon, make, mark, say } from "../shared/dom.js";
-import { bitrate, cameraState, seconds } from "../shared/format.js";
+import { ageText, bitrate, cameraState, seconds } from "../shared/format.js";
 import { t } from "../shared/texts.js";
 import { CameraForm, settingsOf } from "./camera_form.js";
 import { confirm } from "./confirm.js";
 import { History, plotted } from "./history.js";
 import { Table } from "./table.js";
-import { duration, number, or, reason } from "./words.js";
+import { number, or, reason } from "./words.js";
 
 const SEARCH_ABOVE = 8;
 const MINUTE_MS = 60_000;
@@ -97,7 +97,7 @@ export class Cameras {
       text("sound", ({ audio }) => audio, sound),
       text("lost", lost, (camera) => or(lost(camera), number), count),
       text("viewers", ({ viewers }) => viewers, ({ viewers }) => number(viewers), count),
-      text("age", ({ age }) => age, ({ age }) => or(age, (value) => (value < 60 ? seconds(value) : duration(value))), count),
+      text("age", ({ age }) => age, ({ age }) => or(age, (value) => ageText(value * 1000)), count),
     ];
   }
 

@@ -2,12 +2,12 @@
 
 import { fetchCameras, fetchMe, fetchSessions, fetchWorkers } from "../shared/api.js";
 import { mark, say } from "../shared/dom.js";
+import { duration } from "../shared/format.js";
 import { fillTexts, language, t } from "../shared/texts.js";
 import { applyTheme } from "../shared/theme.js";
 import { Log } from "../panel/log.js";
 import { Cameras } from "./cameras.js";
 import { Sessions } from "./sessions.js";
-import { duration } from "./words.js";
 import { Workers } from "./workers.js";
 
 const POLL_MS = 1000;
@@ -51,7 +51,7 @@ function away() {
   element("stale").hidden = false;
   // Read out once: the age beside it, which grows, is not.
   say(element("stale-words"), t("system.stale", { time: answeredAt.toLocaleTimeString(language) }));
-  say(element("stale-age"), t("system.stale.age", { age: duration((Date.now() - answeredAt) / 1000) }));
+  say(element("stale-age"), t("system.stale.age", { age: duration(Date.now() - answeredAt) }));
   mark(element("figures"), "data-stale", true);
 }
 

@@ -2,11 +2,11 @@
 
 import { ask } from "../shared/api.js";
 import { make, mark, say } from "../shared/dom.js";
-import { bitrate } from "../shared/format.js";
+import { bitrate, duration, percent } from "../shared/format.js";
 import { t } from "../shared/texts.js";
 import { confirm } from "./confirm.js";
-import { Table } from "./table.js";
-import { duration, milliseconds, NOTHING, or, percent } from "./words.js";
+import { compareWords, Table } from "./table.js";
+import { milliseconds, NOTHING, or } from "./words.js";
 
 const ALL = "";
 
@@ -45,7 +45,7 @@ export class Sessions {
   #fillFilter() {
     const filter = element("of-camera");
     const counts = new Map([[ALL, this.#sessions.length]]);
-    const names = this.#sessions.map(({ camera }) => camera).sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+    const names = this.#sessions.map(({ camera }) => camera).sort(compareWords);
     for (const name of [...names, filter.value]) counts.set(name, counts.get(name) ?? 0);
     for (const name of names) counts.set(name, counts.get(name) + 1);
     const wanted = [...counts.keys()];
@@ -74,7 +74,7 @@ export class Sessions {
       figure("loss", ({ loss }) => loss, percent),
       figure("rtt", ({ rtt_s: rtt }) => rtt, milliseconds),
       figure("carries", ({ available_bitrate: carries }) => carries, bitrate),
-      figure("since", ({ age }) => age, duration),
+      figure("since", ({ age }) => age, (age) => duration(age * 1000)),
       { id: "actions", title: t("system.actions"), class: "row-actions", build: (...cell) => this.#actions(...cell) },
     ];
   }

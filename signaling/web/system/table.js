@@ -2,13 +2,17 @@
 // places while somebody is at them.
 
 import { make, mark, say } from "../shared/dom.js";
+import { language } from "../shared/texts.js";
+
+/** As people sort: `cam2` before `cam10`. */
+export const compareWords = new Intl.Collator(language, { numeric: true }).compare;
 
 const isNothing = (value) => value === null || value === undefined;
 
 /** What is not known stands behind everything else, whichever way. */
 function compare(one, other, sign) {
   if (isNothing(one) || isNothing(other)) return isNothing(one) - isNothing(other);
-  if (typeof one === "string") return sign * one.localeCompare(other, undefined, { numeric: true });
+  if (typeof one === "string") return sign * compareWords(one, other);
   return sign * (one - other);
 }
 
@@ -16,8 +20,8 @@ const kindOf = (column) => (column.number ? "number" : column.class);
 
 /**
  * A column is `{id, title, order, falls, number, class, text, build}`: `order(item)` gives what it is sorted by,
- * `falls`: the largest first; `number` and `class` say how it looks; `text(item)` gives the words of a cell, or `build(cell, row)` fills it once and gives
- * what is called with each new item. `row.item` is the newest one.
+ * `falls`: the largest first; `number` and `class` say how it looks; `text(item)` gives the words of a cell, or
+ * `build(cell, row)` fills it once and gives what is called with each new item. `row.item` is the newest one.
  */
 export class Table {
   #body;
@@ -26,6 +30,7 @@ export class Table {
   #headers = new Map();
   #rows = new Map();
   #items = [];
+  #order = null; // the keys as they are to stand; null while that is not known
   #sorted;
   #falling = false;
 
@@ -43,6 +48,7 @@ export class Table {
     if (!column.order) return make("th", { scope: "col", class: kind }, column.title);
     const sort = () => {
       this.#sortBy(column);
+      this.update(this.#items);
       this.settle();
     };
     const button = make("button", { type: "button", class: "quiet sort", onclick: sort }, column.title);
@@ -62,6 +68,7 @@ export class Table {
   /** Shows these items, given in their natural order, which decides between equals. */
   update(items) {
     this.#items = items;
+    this.#order = null;
     const keys = new Set(items.map(this.#key));
     for (const [key, row] of this.#rows) {
       if (keys.has(key)) continue;
@@ -79,9 +86,12 @@ export class Table {
     focused?.focus();
   }
 
-  /** The keys as they would stand in the table. */
+  /** The keys as they stand in the table, or will when nobody is at it any more. */
   get order() {
-    return this.#inOrder().map(this.#key);
+    const sign = this.#falling ? -1 : 1;
+    const { order } = this.#sorted;
+    this.#order ??= this.#items.toSorted((one, other) => compare(order(one), order(other), sign)).map(this.#key);
+    return this.#order;
   }
 
   /** Somebody points at a row, is in one with the keyboard, or has marked text in one. */
@@ -108,12 +118,6 @@ export class Table {
     const cell = make("td", { class: kindOf(column) });
     row.element.append(cell);
     return column.build ? column.build(cell, row) : (item) => say(cell, column.text(item));
-  }
-
-  #inOrder() {
-    const sign = this.#falling ? -1 : 1;
-    const { order } = this.#sorted;
-    return this.#items.toSorted((one, other) => compare(order(one), order(other), sign));
   }
 
   #place() {

@@ -2,11 +2,12 @@
 
 import { ask } from "../shared/api.js";
 import { make, mark, say } from "../shared/dom.js";
+import { percent } from "../shared/format.js";
 import { t } from "../shared/texts.js";
 import { confirm } from "./confirm.js";
 import { History, plotted } from "./history.js";
 import { Table } from "./table.js";
-import { milliseconds, number, or, percent } from "./words.js";
+import { milliseconds, number, or } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 const isDraining = ({ state }) => state === "draining";

@@ -1,11 +1,12 @@
 // What keeps a picture from being live, in words for whoever looks, and what to do about it. Pure.
 
-const STILL_MS = 1200; // with the time until it is looked at, a picture that stands still is told within 2 s
+const STILL_MS = 1000; // with the time until it is looked at, a picture that stands still is told within 2 s
+const OVERDUE_MS = 2000;
 const LONG_WAIT_MS = 1500;
 const FULL_WAIT_MS = 2000; // one that only starts a process again asks to come back sooner
 
-/** How long a picture may stand before it is told to be old; cameras with few pictures have three intervals. */
-export const patienceMs = (pictureMs) => Math.max(STILL_MS, 3 * pictureMs);
+/** How long a picture may stand before it is told to be old: three intervals, and never long after the next is due. */
+export const patienceMs = (pictureMs) => Math.max(STILL_MS, Math.min(3 * pictureMs, pictureMs + OVERDUE_MS));
 
 const CAMERA_KINDS = {
   backing_off: "offline",
@@ -48,7 +49,8 @@ function kindOf(player, camera, { serverAnswers, isStranger }) {
 export function verdict(player, camera, page) {
   const { stillMs } = player;
   const fresh = stillMs !== null && stillMs < patienceMs(player.pictureMs);
-  if (fresh && player.phase !== "waiting" && player.phase !== "released") return null;
+  // However it is with the session: who plays again within that time shows nothing.
+  if (fresh && player.phase !== "released") return null;
   const kind = kindOf(player, camera, page);
   const retryMs = player.phase === "waiting" ? player.retryAt - performance.now() : 0;
   return {
