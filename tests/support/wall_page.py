@@ -48,9 +48,13 @@ NOTES = """(() => {
         }
     };
     new MutationObserver(hear).observe(document, { childList: true, subtree: true, characterData: true });
+    const now = performance.now.bind(performance);
+    let skippedMs = 0;
+    performance.now = () => now() + skippedMs;
+    notes.skip = (ms) => { skippedMs += ms; };
 })();"""
 """Before the page's own scripts: `peers`; `connecting`, those that have sent an offer and are not connected;
-`words`, every title of a veil by camera; `violations` of the content security policy."""
+`words`, every title of a veil by camera; `violations` of the page's policy. `skip(ms)` lets time pass."""
 
 _WATCH = """(camera) => {
     const video = document.querySelector(`.tile[data-camera="${camera}"] video`);
@@ -151,6 +155,10 @@ class WallPage(ViewerPage):
         found = await self.page.evaluate(_INBOUND)
         assert isinstance(found, list)
         return found
+
+    async def skip(self, seconds: float) -> None:
+        """Lets that time go by at once, for the page."""
+        await self.page.evaluate("(ms) => window.notes.skip(ms)", seconds * 1000)
 
     async def hide(self, hidden: bool) -> None:
         """Tells the page that its tab is hidden, or is seen again: headless Chromium hides none."""
