@@ -363,11 +363,11 @@ class Broker:
         """Tells the worker what the viewer wants to be given; raises Problem."""
         await self._requests.ask(session, SelectRequest(session.id, quality))
 
-    async def diagnose(self, session: Session) -> Diagnosis:
+    async def diagnose(self, session: Session, principal: Principal) -> Diagnosis:
         """How all between the camera and the viewer is; raises Problem when its worker has forgotten it."""
         report = await self._requests.report(session)
         status, worker = self.registry.status(session.camera), self.registry.worker(session.worker)
-        return diagnosis.of_session(session, status, worker, report)
+        return diagnosis.of_session(session, status, worker, report, principal.may("operator"))
 
     def diagnose_camera(self, camera: str, principal: Principal) -> Diagnosis:
         """The same of a camera without a session; raises Problem 404."""

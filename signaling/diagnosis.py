@@ -1,7 +1,8 @@
 """The way of a picture from the camera to one viewer, link by link, as far as it is known here. [P]
 
 Each link is an object of fixed members, null where a value is unknown; a link of which nothing is known is
-null itself. What is told is of the viewer's own camera and session, and without credentials.
+null itself. What is told is of the viewer's own camera and session, and without credentials; how busy a
+worker is with others is for operators.
 """
 
 from common.messages import Rendition, RenditionReport, SessionReport, VideoReport, WorkerReport
@@ -44,17 +45,22 @@ def of_camera(status: CameraStatus, rendition: Rendition = "main") -> Diagnosis:
 
 
 def of_session(
-    session: Session, status: CameraStatus, worker: Worker | None, report: SessionReport | None
+    session: Session,
+    status: CameraStatus,
+    worker: Worker | None,
+    report: SessionReport | None,
+    to_operator: bool,
 ) -> Diagnosis:
     """The whole way; `report` is what the session's worker says of it, None when it did not in time."""
+    load = worker.report if worker is not None and to_operator else None
     if report is None:
         return of_camera(status, _last_shown(session, status)) | {
-            "worker": _worker(session.worker, "silent", worker)
+            "worker": _worker(session.worker, "silent", load)
         }
     state = "draining" if worker is not None and worker.draining else "up"
     return of_camera(status, report.rendition) | {
         "bus": _members(report, _OF_BUS),
-        "worker": _worker(session.worker, state, worker),
+        "worker": _worker(session.worker, state, load),
         "network": _members(report, _OF_NETWORK),
     }
 
@@ -79,9 +85,8 @@ def _camera(status: CameraStatus, rendition: Rendition) -> Link:
     }
 
 
-def _worker(name: str, state: str, worker: Worker | None) -> Link:
-    report = worker.report if worker is not None else None
-    return {"name": name, "state": state, **_members(report, _OF_WORKER)}
+def _worker(name: str, state: str, load: WorkerReport | None) -> Link:
+    return {"name": name, "state": state, **_members(load, _OF_WORKER)}
 
 
 def _last_shown(session: Session, status: CameraStatus) -> Rendition:

@@ -214,7 +214,9 @@ class ViewerSocket:
                     await self._broker.select(self._find(session_id), quality)
                     self._send("selected", about, quality=quality)
                 case Diagnose(session_id):
-                    self._send("diagnosis", about, **await self._broker.diagnose(self._find(session_id)))
+                    principal = self._principal()
+                    session = self._broker.find(session_id, principal)
+                    self._send("diagnosis", about, **await self._broker.diagnose(session, principal))
                 case Close(session_id):
                     session = self._find(session_id)
                     self._broker.attach(session, self)  # so that this socket is told

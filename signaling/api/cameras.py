@@ -67,6 +67,7 @@ def _sub_members(status: CameraStatus) -> dict[str, Member] | None:
         "height": video.height if video else None,
         "fps": video.fps if video else None,
         "bitrate": video.bitrate if video else None,
+        "gop_s": video.gop_s if video else None,
     }
 
 

@@ -23,6 +23,8 @@ WAITING = 6
 "Further requests are told to come again."
 DEADLINE_S = 25.0
 "12 s until the first picture, 4 s of play, and what a busy machine adds."
+NOT_TRIED = (422, 503)
+"Statuses of refusals before anything was sent to a camera."
 
 
 class Probe:
@@ -50,16 +52,27 @@ class Probe:
         name = member(wish, "name", str, None)
         if name is not None and not CAMERA_NAME.fullmatch(name):
             raise Problem(422, f"name: {name[:60]!r} is no name for a camera")
-        found = await self._bounded(wish)
-        self._authority.audit.record(
-            "probe",
-            principal,
-            request[ADDRESS],
-            camera=name,
-            result=found["kind"] or "ok",
-            url=wish["url"],
-            error=found["error"],
-        )
+        result: str | None = "no-answer"  # a login may have been sent, whatever becomes of the trial
+        error: str | None = None
+        try:
+            found = await self._bounded(wish)
+            result, error = found["kind"] or "ok", found["error"]
+        except Problem as problem:
+            if problem.status in NOT_TRIED:
+                result = None
+            raise
+        finally:
+            if result is not None:
+                url = wish.get("url")
+                self._authority.audit.record(
+                    "probe",
+                    principal,
+                    request[ADDRESS],
+                    camera=name,
+                    result=result,
+                    url=url if isinstance(url, str) else None,
+                    error=error,
+                )
         return web.json_response(found)
 
     async def _bounded(self, wish: dict[str, Any]) -> dict[str, Any]:

@@ -115,6 +115,7 @@ SCHEMAS: dict[str, Schema] = {
                     "height": _or_null("integer"),
                     "fps": _or_null("number"),
                     "bitrate": _or_null("number"),
+                    "gop_s": _or_null("number"),
                 }
             )
             | {

@@ -49,6 +49,7 @@ function tick() {
 }
 
 tile.enlarge(true);
+tile.zoom.enabled = false; // the wheel scrolls the page around
 document.getElementById("camera").append(tile.element);
 if (!settings.has("muted")) {
   tile.video.addEventListener("playing", () => {

@@ -1,36 +1,35 @@
 // Logging in and out. The session cookie is the server's; nothing is kept here.
-// Addresses are relative, so that any path prefix of a proxy works; what to go back to is in query and hash.
+// What to go back to is in the address: `to` names a page other than the wall, and the rest of it belongs to the page.
 
+import { ask, fetchMe, Refused } from "./shared/api.js";
 import { fillTexts, t } from "./shared/texts.js";
 import { applyTheme } from "./shared/theme.js";
 
 const TIMEOUT_MS = 10_000; // a server under load takes its time for passwords
+const PAGES = ["system"]; // nothing else is gone to, whatever somebody has written into a link
 
 const element = (id) => document.getElementById(id);
 
-async function ask(method, path, content) {
-  return fetch(path, {
-    method,
-    cache: "no-store",
-    headers: content ? { "Content-Type": "application/json" } : {},
-    body: content ? JSON.stringify(content) : undefined,
-    signal: AbortSignal.timeout(TIMEOUT_MS),
-  });
-}
+/** The page that wanted a login, null for the wall. */
+const asked = () => PAGES.find((page) => page === new URLSearchParams(location.search).get("to")) ?? null;
 
-const home = () => `./${location.search}${location.hash}`;
+/** The address to go back to; relative, so that any path prefix of a proxy works. */
+function home() {
+  const wishes = new URLSearchParams(location.search);
+  if (!wishes.has("to")) return `./${location.search}${location.hash}`;
+  wishes.delete("to");
+  return `./${asked() ?? ""}${wishes.size ? `?${wishes}` : ""}${location.hash}`;
+}
 
 function refuse(text) {
   element("refused").textContent = text;
   element("refused").hidden = !text;
 }
 
-/** What the server's refusal says (RFC 9457). */
-async function reason(response) {
-  const { detail } = await response.json().catch(() => ({}));
-  const wait = Number(response.headers.get("Retry-After"));
-  const said = detail ?? `the server answers ${response.status}`;
-  return wait > 0 ? `${said} (${t("login.again", { wait })})` : said;
+function reason(error) {
+  if (!(error instanceof Refused)) return t("server.silent");
+  const { message, retryAfterS: wait } = error;
+  return wait > 0 ? `${message} (${t("login.again", { wait })})` : message;
 }
 
 async function logIn(event) {
@@ -40,33 +39,30 @@ async function logIn(event) {
   button.disabled = true;
   refuse("");
   try {
-    const response = await ask("POST", "api/v1/login", { user, password });
-    if (response.ok) {
-      location.replace(home());
-      return;
+    await ask("POST", "api/v1/login", { body: { user, password }, timeoutMs: TIMEOUT_MS });
+    location.replace(home());
+  } catch (error) {
+    refuse(reason(error));
+    if (error instanceof Refused) {
+      element("password").value = "";
+      element("password").focus();
     }
-    refuse(await reason(response));
-    element("password").value = "";
-    element("password").focus();
-  } catch {
-    refuse(t("login.silent"));
   } finally {
     button.disabled = false;
   }
 }
 
 async function logOut() {
-  await ask("POST", "api/v1/logout").catch(() => null);
+  await ask("POST", "api/v1/logout", { timeoutMs: TIMEOUT_MS }).catch(() => null);
   location.reload();
 }
 
 async function start() {
   let known = null;
   try {
-    const response = await ask("GET", "api/v1/me");
-    if (response.ok) known = await response.json();
-  } catch {
-    refuse(t("login.silent"));
+    known = await fetchMe();
+  } catch (error) {
+    if (!(error instanceof Refused)) refuse(reason(error));
   }
   element("known").hidden = !known;
   element("login").hidden = Boolean(known);
@@ -77,6 +73,7 @@ async function start() {
   element("known-title").textContent = known.name;
   element("logout").hidden = known.kind !== "user";
   element("back").href = home();
+  if (asked() !== null) element("back").textContent = t(`page.${asked()}`);
 }
 
 fillTexts();

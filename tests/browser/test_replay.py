@@ -80,7 +80,7 @@ async def test_what_was_seen_on_the_wall_is_seen_again_enlarged() -> None:
         assert await replayed_ms(viewer) == paused_ms
         await page.locator(".replay-controls input").fill("0")
         async with asyncio.timeout(5):
-            while abs(await replayed_ms(viewer) - first_ms) > 100:
+            while await replayed_ms(viewer) > first_ms:
                 await asyncio.sleep(0.05)
 
         await page.locator(".replay-live").click()

@@ -134,16 +134,16 @@ async def test_an_offer_says_what_the_session_begins_with(system: System) -> Non
 async def test_a_diagnosis_is_about_the_session_and_asks_its_worker(system: System) -> None:
     await system.add_ingest("yard", reconnects=3)
     session = await system.open("yard")
-    found = await system.broker.diagnose(session)
+    found = await system.broker.diagnose(session, OLGA_HERSELF)
     camera, worker, network = found["camera"], found["worker"], found["network"]
     assert camera is not None and (camera["name"], camera["reconnects"]) == ("yard", 3)
     assert worker is not None and (worker["name"], worker["state"]) == ("fanout-w0", "up")
     assert network is not None and network["state"] == "connected"
     await system.broker.drain("fanout-w0", True, "olga")
-    worker = (await system.broker.diagnose(session))["worker"]
+    worker = (await system.broker.diagnose(session, OLGA_HERSELF))["worker"]
     assert worker is not None and worker["state"] == "draining"
     system.worker.silent = True
-    found = await system.broker.diagnose(session)
+    found = await system.broker.diagnose(session, OLGA_HERSELF)
     assert found["network"] is None and found["bus"] is None
     assert found["worker"] is not None and found["worker"]["state"] == "silent"
 

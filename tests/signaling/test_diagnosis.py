@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 from signaling_support import SUB, session_report, worker_report
 
-from common.messages import ANYBODY, CameraReport, SessionChanged
+from common.messages import ANYBODY, CameraReport, SessionChanged, SessionReport
 from signaling import diagnosis
 from signaling.sessions import Session
 from signaling.workers import CameraStatus, Worker
@@ -35,7 +35,7 @@ def shows(showing: Literal["main", "sub", "keyframes"]) -> Session:
 
 def test_the_whole_way() -> None:
     report = dataclasses.replace(REPORT, rendition="sub", showing="keyframes", rtt_s=None)
-    assert diagnosis.of_session(SESSION, STATUS, WORKER, report) == {
+    assert diagnosis.of_session(SESSION, STATUS, WORKER, report, True) == {
         "camera": {
             "name": "front",
             "rendition": "sub",
@@ -80,10 +80,10 @@ def test_the_whole_way() -> None:
 
 
 def test_what_is_not_known_has_its_members_all_the_same() -> None:
-    well = diagnosis.of_session(SESSION, STATUS, WORKER, REPORT)
+    well = diagnosis.of_session(SESSION, STATUS, WORKER, REPORT, True)
     begun = dataclasses.replace(STATUS, state="connecting", report=CameraReport("front", (SUB,)))
     for status in (CameraStatus("front", "down", None, 0.0), begun):
-        found = diagnosis.of_session(SESSION, status, None, REPORT)
+        found = diagnosis.of_session(SESSION, status, None, REPORT, True)
         for link, known in well.items():
             said = found[link]
             assert said is not None and known is not None and said.keys() == known.keys()
@@ -105,7 +105,7 @@ def test_what_is_not_known_has_its_members_all_the_same() -> None:
 )
 def test_a_worker_that_says_nothing(session: Session, rendition: str) -> None:
     """What it said last tells which stream it is about."""
-    found = diagnosis.of_session(session, STATUS, dataclasses.replace(WORKER, draining=True), None)
+    found = diagnosis.of_session(session, STATUS, dataclasses.replace(WORKER, draining=True), None, True)
     camera, worker = found["camera"], found["worker"]
     assert camera is not None and camera["rendition"] == rendition
     assert worker is not None and (worker["state"], worker["viewers"]) == ("silent", 40)
@@ -113,8 +113,17 @@ def test_a_worker_that_says_nothing(session: Session, rendition: str) -> None:
 
 
 def test_a_worker_that_drains() -> None:
-    found = diagnosis.of_session(SESSION, STATUS, dataclasses.replace(WORKER, draining=True), REPORT)
+    found = diagnosis.of_session(SESSION, STATUS, dataclasses.replace(WORKER, draining=True), REPORT, True)
     assert found["worker"] is not None and found["worker"]["state"] == "draining"
+
+
+@pytest.mark.parametrize("report", [REPORT, None])
+def test_how_busy_a_worker_is_is_for_operators(report: SessionReport | None) -> None:
+    operator = diagnosis.of_session(SESSION, STATUS, WORKER, report, True)
+    viewer = diagnosis.of_session(SESSION, STATUS, WORKER, report, False)
+    worker = operator["worker"]
+    assert worker is not None and (worker["cpu"], worker["loop_lag_s"], worker["viewers"]) == (0.5, 0.002, 40)
+    assert viewer == operator | {"worker": worker | {"cpu": None, "loop_lag_s": None, "viewers": None}}
 
 
 def test_an_ingest_that_is_not_heard() -> None:
@@ -129,5 +138,5 @@ def test_an_ingest_that_is_not_heard() -> None:
 
 
 def test_it_is_json() -> None:
-    for found in (diagnosis.of_camera(DOWN), diagnosis.of_session(SESSION, STATUS, WORKER, REPORT)):
+    for found in (diagnosis.of_camera(DOWN), diagnosis.of_session(SESSION, STATUS, WORKER, REPORT, True)):
         assert json.loads(json.dumps(found)) == found

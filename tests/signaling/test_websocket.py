@@ -489,6 +489,17 @@ async def test_a_hidden_camera_is_not_diagnosed(guarded: System) -> None:
         assert (await ask(olga, type="diagnose", camera="yard"))["type"] == "diagnosis"
 
 
+async def test_a_viewer_is_not_told_how_busy_the_worker_is(guarded: System) -> None:
+    async with connected(guarded, "anna") as anna, connected(guarded, "olga") as olga:
+        session = await opened(anna)
+        guarded.worker.report(cpu=0.5)
+        worker = {"name": "fanout-w0", "state": "up", "cpu": 0.5, "loop_lag_s": 0.002, "viewers": 1}
+        while (reply := await ask(olga, type="diagnose", session=session))["worker"] != worker:
+            assert reply["type"] == "diagnosis"
+        reply = await ask(anna, type="diagnose", session=session)
+        assert reply["worker"] == {**worker, "cpu": None, "loop_lag_s": None, "viewers": None}
+
+
 async def test_a_session_is_its_viewers_and_the_operators(guarded: System) -> None:
     bert = UserConfig("bert", "viewer")
     guarded.authority.configure(users(ANNA, OLGA, bert))

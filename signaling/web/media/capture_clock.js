@@ -2,7 +2,7 @@
 // RTP timestamps carry it on to the others.
 
 const CLOCK_RATE_KHZ = 90; // of video (RFC 3551 section 5)
-const NTP_TO_UNIX_MS = 2_208_988_800_000; // RFC 868: from 1900 to 1970
+export const NTP_TO_UNIX_MS = 2_208_988_800_000; // RFC 868: from 1900 to 1970
 const WRAP = 2 ** 32;
 
 /** From one RTP timestamp of video to another, in ms, before or after (RFC 3550 section 5.1: they wrap). */

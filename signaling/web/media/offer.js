@@ -46,7 +46,7 @@ class Offer {
   }
 }
 
-/** Keeps one offer ready. */
+/** Has one offer ready for whoever is first. */
 export class Offers {
   #spare = null;
   #recorder;
@@ -59,9 +59,12 @@ export class Offers {
 
   /** Makes an offer now for whoever takes the next one. */
   prepare(iceServers) {
-    if (!this.#fits(iceServers)) {
-      this.#drop();
+    if (this.#fits(iceServers)) return;
+    this.#drop();
+    try {
       this.#spare = new Offer(iceServers, this.#recorder);
+    } catch {
+      // The browser has too many; whoever takes an offer is told.
     }
   }
 

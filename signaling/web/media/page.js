@@ -1,6 +1,7 @@
 // What all players of a page share, and what the page knows of the server: asked once a second, told over the socket.
 
 import { fetchCameras, fetchIceServers } from "../shared/api.js";
+import { t } from "../shared/texts.js";
 import { journal } from "./journal.js";
 import { Offers } from "./offer.js";
 import { ServerClock } from "./server_clock.js";
@@ -9,6 +10,7 @@ import { Turns } from "./turns.js";
 
 const POLL_MS = 1000;
 const NEWS_MS = 100; // after something happened to a camera; more may follow
+const LEAST_MS = 500; // from one question to the next, whatever happens
 const AT_ONCE = 6; // sessions that begin: more of them choke the browser
 
 /**
@@ -27,8 +29,10 @@ export class LivePage extends EventTarget {
   isStranger = false; // it answers, but wants to know who this is
 
   #iceServersKnown = false; // for certain: a server that restarts may have others
-  #polling = 0;
+  #polling = 0; // the timer
   #pollAt = 0;
+  #polledAt = -Infinity;
+  #asking = false;
 
   constructor(recorder = null) {
     super();
@@ -56,15 +60,18 @@ export class LivePage extends EventTarget {
 
   /** Asks the server in `delayMs`, or sooner if that is planned. */
   #pollIn(delayMs) {
-    const at = performance.now() + delayMs;
-    if (this.#polling !== 0 && this.#pollAt <= at) return;
+    const now = performance.now();
+    const at = Math.max(now + delayMs, this.#polledAt + LEAST_MS);
+    if (this.#asking || (this.#polling !== 0 && this.#pollAt <= at)) return; // it is asked again after the answer
     clearTimeout(this.#polling);
     this.#pollAt = at;
-    this.#polling = setTimeout(() => this.#poll(), delayMs);
+    this.#polling = setTimeout(() => this.#poll(), at - now);
   }
 
   async #poll() {
     this.#polling = 0;
+    this.#asking = true;
+    this.#polledAt = performance.now();
     try {
       [this.cameras, this.iceServers] = await Promise.all([
         fetchCameras(),
@@ -80,6 +87,7 @@ export class LivePage extends EventTarget {
       if (this.isStranger) this.dispatchEvent(new Event("stranger"));
       this.dispatchEvent(new Event("unlisted"));
     }
+    this.#asking = false;
     this.#pollIn(POLL_MS);
   }
 
@@ -88,7 +96,7 @@ export class LivePage extends EventTarget {
     if (this.serverAnswers !== null || !answers) {
       journal.add({
         level: answers ? "info" : "error",
-        text: answers ? "the server answers again" : "the server does not answer",
+        text: t(answers ? "server.again" : "server.silent"),
       });
     }
     this.serverAnswers = answers;

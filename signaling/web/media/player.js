@@ -1,5 +1,7 @@
 // One camera in one video element: a WebRTC session that is made anew whenever it dies.
 
+import { ageText } from "../shared/format.js";
+import { t } from "../shared/texts.js";
 import { Backoff } from "./backoff.js";
 import { CaptureClock, msBetween } from "./capture_clock.js";
 import { journal } from "./journal.js";
@@ -96,6 +98,13 @@ export class Player extends EventTarget {
       if (detail.session === this.session) this.#move();
     });
     this.#poll = setInterval(() => this.#look(), POLL_MS);
+    // A live picture is never paused for good: by a context menu, a power saver, or a move in the document.
+    const goOn = () => {
+      if (video.paused && video.srcObject) video.play().catch(() => {});
+    };
+    const { signal } = this.#listening;
+    video.addEventListener("pause", goOn, { signal });
+    document.addEventListener("pointerdown", goOn, { signal });
   }
 
   /** What the server calls the session that plays. */
@@ -106,6 +115,11 @@ export class Player extends EventTarget {
   /** The RTCPeerConnection that plays, or null. */
   get peer() {
     return this.#now?.peer ?? null;
+  }
+
+  /** Whether the session that plays has shown one. */
+  get hasPicture() {
+    return this.#now?.sawPicture ?? false;
   }
 
   /** What the server gives: {showing: "main", "sub" or "keyframes", reason}. */
@@ -205,10 +219,11 @@ export class Player extends EventTarget {
       if (gopS) this.#keyframeMs = gopS * 1000;
     }
     if (state !== "unknown" && this.phase === "ended" && this.#wasGone) this.play(this.camera, this.quality);
-    if (this.phase !== "playing" || this.#liveSince === null || document.hidden) return;
+    const unseen = document.hidden && document.pictureInPictureElement !== this.#video;
+    if (this.phase !== "playing" || this.#liveSince === null || unseen) return;
     const patience = Math.max(STALLED_MS, 4 * this.#nextMs);
     const since = Math.max(this.#liveSince, this.#waitsSince, this.lastFrameAt ?? 0);
-    if (now - since > patience) this.#again("no new picture from a live camera", this.#backoff.next());
+    if (now - since > patience) this.#again(t("media.stuck"), this.#backoff.next());
   }
 
   /** The server lists the camera no more. */
@@ -234,12 +249,25 @@ export class Player extends EventTarget {
     this.phase = "connecting";
     this.#changed();
     const attempt = (this.#attempt += 1);
-    const endTurn = await this.#page.turns.take(this.#urgent);
-    if (attempt !== this.#attempt) {
-      endTurn();
-      return;
+    try {
+      await this.#page.signaling.opened();
+      const endTurn = await this.#page.turns.take(this.#urgent);
+      if (attempt !== this.#attempt) {
+        endTurn();
+        return;
+      }
+      this.#endTurn = endTurn;
+      await this.#open();
+    } catch (error) {
+      if (attempt !== this.#attempt) return;
+      const waitMs = error.retryAfterMs ?? 0;
+      // Not all pages at once: there was no room for all of them.
+      const delayMs = Math.max(this.#backoff.next(), waitMs * (1 + Math.random() / 4));
+      this.#again(error.message, delayMs, error.status ?? 0, waitMs);
     }
-    this.#endTurn = endTurn;
+  }
+
+  async #open() {
     const session = new Session(
       this.#page.signaling,
       this.#takeOffer(),
@@ -248,19 +276,11 @@ export class Player extends EventTarget {
     );
     this.#now = session;
     this.#connectTimer = setTimeout(() => {
-      this.#again("no connection to the media port", this.#backoff.next());
+      this.#again(t("media.blocked"), this.#backoff.next());
     }, CONNECT_MS);
     const { quality } = this;
-    try {
-      await session.open(this.camera, quality);
-      if (session === this.#now && quality !== this.quality) this.#askForQuality();
-    } catch (error) {
-      if (session !== this.#now) return;
-      const waitMs = error.retryAfterMs ?? 0;
-      // Not all pages at once: there was no room for all of them.
-      const delayMs = Math.max(this.#backoff.next(), waitMs * (1 + Math.random() / 4));
-      this.#again(error.message, delayMs, error.status ?? 0, waitMs);
-    }
+    await session.open(this.camera, quality);
+    if (session === this.#now && quality !== this.quality) this.#askForQuality();
   }
 
   #takeOffer() {
@@ -274,18 +294,21 @@ export class Player extends EventTarget {
     if (this.#next !== null) return;
     clearTimeout(this.#moveRetry);
     const before = this.#now;
-    const session = new Session(
-      this.#page.signaling,
-      this.#takeOffer(),
-      () => {},
-      () => this.#connectionChanged(session),
-    );
-    this.#next = session;
+    const { quality } = this;
+    let session = null;
     try {
-      await session.open(this.camera, this.quality, before.id);
-      await session.picture(Math.max(CONNECT_MS, 2 * this.#nextMs));
+      session = new Session(
+        this.#page.signaling,
+        this.#takeOffer(),
+        () => {},
+        () => this.#connectionChanged(session),
+      );
+      this.#next = session;
+      await session.open(this.camera, quality, before.id);
+      // Where nothing is to be seen now, nothing is to be lost.
+      if (before.sawPicture) await session.picture(Math.max(CONNECT_MS, 2 * this.#nextMs));
     } catch (error) {
-      session.close();
+      session?.close();
       if (session !== this.#next) return;
       this.#next = null;
       // What plays goes on playing.
@@ -309,8 +332,9 @@ export class Player extends EventTarget {
     clearTimeout(this.#connectTimer);
     this.#attach(session, true);
     before.close();
-    this.#note("info", "moved to another media worker");
+    this.#note("info", t("media.moved"));
     this.#connectionChanged(session);
+    if (quality !== this.quality) this.#askForQuality();
   }
 
   async #askForQuality() {
@@ -335,7 +359,7 @@ export class Player extends EventTarget {
     session.showing = { showing, reason };
     if (session === this.#now) {
       this.#waitsSince = performance.now();
-      this.#note("info", `given ${showing}: ${reason}`);
+      this.#note("info", t("media.given", { stream: t(`panel.given.${showing}`), reason }));
     }
     this.#changed();
   }
@@ -361,7 +385,7 @@ export class Player extends EventTarget {
     } else {
       this.#video.srcObject = session.stream;
     }
-    // Refused only while a browser forbids even muted playing; the element then waits for a click.
+    // Refused only while a browser forbids even muted playing; then a click anywhere helps.
     this.#video.play().catch(() => {});
     const picture = (now, frame) => {
       if (session !== this.#now) return;
@@ -388,7 +412,7 @@ export class Player extends EventTarget {
     this.#still.hidden = true;
     this.#backoff.reset();
     this.#endTurn();
-    this.#note("info", `first picture after ${Math.round(performance.now() - this.#wantedAt)} ms`);
+    this.#note("info", t("media.first", { time: ageText(performance.now() - this.#wantedAt) }));
     this.#changed();
   }
 
@@ -422,11 +446,11 @@ export class Player extends EventTarget {
         break;
       case "disconnected":
         this.#disconnectedTimer = setTimeout(() => {
-          this.#again("the media connection was lost", this.#backoff.next());
+          this.#again(t("media.lost"), this.#backoff.next());
         }, DISCONNECTED_MS);
         break;
       case "failed":
-        this.#again("the media connection failed", this.#backoff.next());
+        this.#again(t("media.failed"), this.#backoff.next());
         return;
     }
     this.#changed();
@@ -492,13 +516,15 @@ export class Player extends EventTarget {
     this.#still.hidden = false;
   }
 
-  async #signalingIsBack() {
+  #signalingIsBack() {
     if (this.phase === "waiting") {
       this.hurry();
       return;
     }
-    const session = this.#now;
-    if (!session?.id) return;
+    for (const session of [this.#now, this.#next]) if (session?.id) this.#attachAgain(session);
+  }
+
+  async #attachAgain(session) {
     try {
       const attached = await this.#page.signaling.request({ type: "attach", session: session.id });
       if (session !== this.#now) return;
@@ -507,13 +533,13 @@ export class Player extends EventTarget {
     } catch (error) {
       if (session !== this.#now) return;
       // 404: the server is sure that the session is over. Else it is only not ready yet.
-      if (error.status === 404) this.#again("the session is over", 0);
+      if (error.status === 404) this.#again(t("media.over"), 0);
       else if (error.status) setTimeout(() => this.#reattach(session), POLL_MS);
     }
   }
 
   #reattach(session) {
-    if (session === this.#now && this.#page.signaling.isOpen) this.#signalingIsBack();
+    if (session === this.#now && this.#page.signaling.isOpen) this.#attachAgain(session);
   }
 
   async #look() {
@@ -530,8 +556,9 @@ export class Player extends EventTarget {
   #take(now) {
     const before = this.latest;
     if (before) this.rates = rates(before, now);
-    // Where requestVideoFrameCallback does not tell of pictures, as in hidden tabs.
-    if (now.frames > (before?.frames ?? 0)) this.#came();
+    // A decoded picture is not a shown one; but in hidden tabs, and some browsers, nobody tells of those.
+    const untold = document.hidden || !this.#video.requestVideoFrameCallback;
+    if (untold && !this.#video.paused && now.frames > (before?.frames ?? 0)) this.#came();
     this.hasSound ||= now.audioPackets > 0;
     this.latest = now;
     if (!this.#announced && now.playoutUtcMs !== null) {

@@ -3,7 +3,8 @@
 
 const FIRST_MS = [0, 100, 200, 400, 800];
 const THEN_MS = 10_000;
-const KEPT = 12; // so that a clock that drifts, or is set, is followed within two minutes
+const KEPT = 12; // so that a clock that drifts is followed within two minutes
+const DRIFT_MS = 20; // of two clocks within that time
 
 export class ServerClock {
   #signaling;
@@ -42,14 +43,22 @@ export class ServerClock {
     this.#timers = FIRST_MS.map((delay) => setTimeout(() => this.#exchange(), delay));
   }
 
+  #take(exchange) {
+    const best = this.#best();
+    const bothMs = best && (best.roundTripMs + exchange.roundTripMs) / 2;
+    // One of the clocks was set, or this computer slept: what was learned before is wrong.
+    if (best && Math.abs(exchange.offsetMs - best.offsetMs) > bothMs + DRIFT_MS) this.#exchanges = [];
+    this.#exchanges.push(exchange);
+    if (this.#exchanges.length > KEPT) this.#exchanges.shift();
+  }
+
   async #exchange() {
     if (!this.#signaling.isOpen) return;
     const sentMs = performance.now();
     try {
       const { utc_ms: utcMs } = await this.#signaling.request({ type: "time" });
       const heardMs = performance.now();
-      this.#exchanges.push({ offsetMs: utcMs - (sentMs + heardMs) / 2, roundTripMs: heardMs - sentMs });
-      if (this.#exchanges.length > KEPT) this.#exchanges.shift();
+      this.#take({ offsetMs: utcMs - (sentMs + heardMs) / 2, roundTripMs: heardMs - sentMs });
     } catch {
       // The next one may come through.
     }

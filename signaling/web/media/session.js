@@ -1,6 +1,8 @@
 // One WebRTC session: a peer connection here, a viewer at one of the server's media workers there.
 
-const PICTURE_POLL_MS = 10; // a quarter of a frame interval
+const SOON_MS = 1000;
+const SOON_POLL_MS = 10; // a quarter of a frame interval
+const LATE_POLL_MS = 250;
 
 /** Public fields are for reading. */
 export class Session {
@@ -35,6 +37,7 @@ export class Session {
   /** Opens it with that quality; `replaces` names a session that is left for it. Throws. */
   async open(camera, quality, replaces = undefined) {
     await this.#offer.ready;
+    await this.#signaling.opened();
     if (this.#closed) return;
     const { sdp } = this.peer.localDescription;
     const answer = await this.#signaling.request({ type: "offer", camera, sdp, quality, replaces });
@@ -51,12 +54,13 @@ export class Session {
 
   /** Waits until a picture is decoded, which needs nobody who shows it; throws after `deadlineMs`. */
   async picture(deadlineMs) {
-    const deadline = performance.now() + deadlineMs;
-    while (!this.#closed && performance.now() < deadline) {
+    const began = performance.now();
+    while (!this.#closed && performance.now() - began < deadlineMs) {
       for (const entry of (await this.peer.getStats()).values()) {
         if (entry.type === "inbound-rtp" && entry.framesDecoded > 0) return;
       }
-      await new Promise((resolve) => setTimeout(resolve, PICTURE_POLL_MS));
+      const pauseMs = performance.now() - began < SOON_MS ? SOON_POLL_MS : LATE_POLL_MS;
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     throw new Error("no picture came");
   }

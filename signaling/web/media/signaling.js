@@ -2,8 +2,10 @@
 // Media does not depend on it: while the socket is away, what plays goes on playing.
 
 import { openSocket } from "../shared/api.js";
+import { t } from "../shared/texts.js";
 import { Backoff } from "./backoff.js";
 
+const CONNECT_TIMEOUT_MS = 4000; // packets that are dropped on the way: TCP alone would try for minutes
 const REQUEST_TIMEOUT_MS = 6000; // two workers of 2 s each may be asked in turn
 
 export class RequestFailed extends Error {
@@ -36,8 +38,10 @@ export class Signaling extends EventTarget {
   connect() {
     const socket = openSocket();
     this.#socket = socket;
+    const deadline = setTimeout(() => this.#abandon(socket), CONNECT_TIMEOUT_MS);
     this.#opened = new Promise((resolve) => {
       socket.onopen = () => {
+        clearTimeout(deadline);
         this.#backoff.reset();
         resolve();
         this.dispatchEvent(new Event("open"));
@@ -45,12 +49,16 @@ export class Signaling extends EventTarget {
       socket.addEventListener("close", resolve);
     });
     socket.onmessage = (event) => this.#receive(JSON.parse(event.data));
-    socket.onclose = () => this.#lost(socket);
+    socket.onclose = () => {
+      clearTimeout(deadline);
+      this.#lost(socket);
+    };
   }
 
-  /** Tries again now, if it waits: the network is back. */
+  /** Tries again now, unless it is open: the network is back. */
   hurry() {
-    if (this.#socket !== null) return;
+    if (this.isOpen) return;
+    if (this.#socket !== null) this.#abandon(this.#socket);
     clearTimeout(this.#retry);
     this.#backoff.reset();
     this.connect();
@@ -60,20 +68,22 @@ export class Signaling extends EventTarget {
     return this.#socket?.readyState === WebSocket.OPEN;
   }
 
+  /** Waits for a socket that is being opened; throws RequestFailed when there is none then. */
+  async opened() {
+    if (this.#socket?.readyState === WebSocket.CONNECTING) await this.#opened;
+    if (!this.isOpen) throw new RequestFailed(0, t("server.unreachable"));
+  }
+
   /** Sends a request and gives the answer; throws RequestFailed. */
   async request(message) {
-    if (this.#socket?.readyState === WebSocket.CONNECTING) await this.#opened;
-    if (!this.isOpen) throw new RequestFailed(0, "the server is not reachable");
+    await this.opened();
     const id = ++this.#lastId;
     const socket = this.#socket;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);
-        reject(new RequestFailed(0, "the server does not answer"));
-        // A connection that is dead without knowing it: drop it now, not when TCP gives up.
-        socket.onclose = null;
-        socket.close();
-        this.#lost(socket);
+        reject(new RequestFailed(0, t("server.silent")));
+        this.#abandon(socket); // dead without knowing it; TCP would give up later
       }, REQUEST_TIMEOUT_MS);
       this.#waiting.set(id, { resolve, reject, timer });
       socket.send(JSON.stringify({ ...message, id }));
@@ -100,12 +110,18 @@ export class Signaling extends EventTarget {
     }
   }
 
+  #abandon(socket) {
+    socket.onclose = null;
+    socket.close();
+    this.#lost(socket);
+  }
+
   #lost(socket) {
     if (socket !== this.#socket) return;
     this.#socket = null;
     for (const { reject, timer } of this.#waiting.values()) {
       clearTimeout(timer);
-      reject(new RequestFailed(0, "the connection to the server broke"));
+      reject(new RequestFailed(0, t("server.broke")));
     }
     this.#waiting.clear();
     this.dispatchEvent(new Event("away"));

@@ -1,6 +1,7 @@
 // Live figures of a session from two successive WebRTC statistics reports (W3C webrtc-stats).
 
-const NTP_TO_UNIX_MS = 2_208_988_800_000; // RFC 868: from 1900 to 1970
+import { NTP_TO_UNIX_MS } from "./capture_clock.js";
+
 const RECENT_NTP_MS = 3_000_000_000_000; // some browsers give the playout time in Unix time
 
 function inbound(report, kind) {

@@ -156,6 +156,7 @@ function ofWorker({ diagnosis, player }, blocked) {
   else if (!player.session && player.problemStatus >= 500 && !blocked) {
     listed.push(finding("bad", player.problem, t("why.worker.refused.advice")));
   }
+  if (worker?.cpu === null) listed.push(found("good", "worker.runs")); // how busy it is, operators are told
   if (worker?.state === "silent") listed.push(found("bad", "worker.silent"));
   if (worker?.state === "draining") listed.push(found("warn", "worker.draining"));
   if (worker?.cpu > FULL_CPU) listed.push(found("warn", "worker.cpu", { cpu: percent(worker.cpu) }));

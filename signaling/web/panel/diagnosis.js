@@ -1,9 +1,9 @@
 // "Why no picture?": the chain of steps with a verdict at each, asked anew while it is open.
 
+import { copyButton } from "../shared/copy.js";
 import { make, say } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 import { chain } from "./chain.js";
-import { copyButton } from "./copy.js";
 import { read } from "./reading.js";
 import { asText, culprit, summary } from "./report.js";
 

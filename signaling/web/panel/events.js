@@ -2,10 +2,9 @@
 // ask for what happened before, goes on where it was after any answer, and says what the server refused.
 
 import { Backoff } from "../media/backoff.js";
-import { Refused } from "../shared/api.js";
+import { ask, Refused } from "../shared/api.js";
 import { t } from "../shared/texts.js";
 
-const ADDRESS = new URL("../api/v1/events", import.meta.url);
 const SILENT_MS = 40_000; // the server gives a sign of life every 15 s
 
 /** Pushes text in, pulls events out. */
@@ -72,12 +71,8 @@ export class ServerEvents {
     this.#closed.signal.addEventListener("abort", giveUp);
     let silent = setTimeout(giveUp, SILENT_MS);
     try {
-      const response = await fetch(ADDRESS, {
-        cache: "no-store",
-        headers: { "Last-Event-ID": this.#last },
-        signal: attempt.signal,
-      });
-      if (!response.ok) throw await refusal(response);
+      const headers = { "Last-Event-ID": this.#last };
+      const response = await ask("GET", "api/v1/events", { headers, signal: attempt.signal });
       this.#backoff.reset();
       this.#says("");
       const reader = new EventReader();
@@ -97,10 +92,4 @@ export class ServerEvents {
       this.#closed.signal.removeEventListener("abort", giveUp);
     }
   }
-}
-
-async function refusal(response) {
-  const { detail } = await response.json().catch(() => ({}));
-  const retryAfterS = Number(response.headers.get("Retry-After")) || 0;
-  return new Refused(response.status, detail ?? `the server answers ${response.status}`, retryAfterS);
 }

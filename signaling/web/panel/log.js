@@ -1,9 +1,9 @@
 // What happened, newest last: the browser's own events and the server's, filtered and bounded.
 
 import { journal } from "../media/journal.js";
+import { copyButton } from "../shared/copy.js";
 import { icon, make, say } from "../shared/dom.js";
 import { language, t } from "../shared/texts.js";
-import { copyButton } from "./copy.js";
 import { ServerEvents } from "./events.js";
 
 const KEPT = 1000;

@@ -10,6 +10,8 @@ const MOST_MS = 30_000;
 /** Says by the event `change` that it became possible, or began, or ended. */
 export class Replay extends EventTarget {
   element = null; // what lies over the live picture while it runs
+  surface = null; // its canvas
+  shownAt = null; // when the picture on it came
 
   #recorder;
   #tile;
@@ -45,7 +47,7 @@ export class Replay extends EventTarget {
 
   /** Begins; `element` is to be put over the live picture. */
   start() {
-    const canvas = make("canvas");
+    const canvas = (this.surface = make("canvas"));
     const surface = canvas.transferControlToOffscreen();
     this.#paused = false;
     this.#sliding = false;
@@ -84,7 +86,7 @@ export class Replay extends EventTarget {
 
   #end() {
     this.element.remove();
-    this.element = null;
+    this.element = this.surface = null;
     this.#changed();
   }
 
@@ -109,8 +111,9 @@ export class Replay extends EventTarget {
   #show({ atMs, lengthMs, arrivedMs }) {
     mark(this.#slider, "max", Math.round(lengthMs));
     if (!this.#sliding) this.#slider.value = Math.round(atMs);
+    this.shownAt = new Date(arrivedMs);
     const ago = t("replay.ago", { time: duration(Date.now() - arrivedMs) });
-    say(this.#words, `${t("replay.title")} · ${ago} · ${new Date(arrivedMs).toLocaleTimeString()}`);
+    say(this.#words, `${t("replay.title")} · ${ago} · ${this.shownAt.toLocaleTimeString()}`);
   }
 
   #changed() {

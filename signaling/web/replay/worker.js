@@ -13,7 +13,7 @@ const TICK_MS = 10;
 const LOOK_MS = 1000;
 const SPS = 7; // NAL unit type (ITU-T H.264 table 7-1)
 
-const recordings = new Map(); // id -> {pictures: [{key, data, rtpTimestamp, atMs: of arrival, by Date}], over}
+const recordings = new Map(); // id -> {pictures: [{key, data, rtpTimestamp, atMs: of arrival by Date, keptAt: by performance.now()}], over}
 const tiles = new Map(); // tile -> ids of its recordings, oldest first
 let octets = 0;
 let replay = null;
@@ -23,20 +23,31 @@ onrtctransform = async ({ transformer }) => {
   recordings.set(transformer.options.recording, recording);
   const reader = transformer.readable.getReader();
   const writer = transformer.writable.getWriter();
-  for (;;) {
-    const { done, value: frame } = await reader.read();
-    if (done) break;
-    keep(recording, frame);
-    writer.write(frame);
+  try {
+    for (;;) {
+      const { done, value: frame } = await reader.read();
+      if (done) break;
+      keep(recording, frame);
+      writer.write(frame);
+    }
+  } finally {
+    recording.over = true;
   }
-  recording.over = true;
 };
 
+/** Takes a copy, if there is room for one: whatever happens here, the picture goes on to its decoder. */
 function keep({ pictures }, frame) {
   const key = frame.type === "key";
   if (pictures.length === 0 && !key) return;
-  const data = new Uint8Array(frame.data.slice(0));
-  pictures.push({ key, data, rtpTimestamp: frame.getMetadata().rtpTimestamp, atMs: Date.now() });
+  let data;
+  try {
+    data = new Uint8Array(frame.data.slice(0));
+  } catch {
+    drop(pictures, pictures.length); // no memory; what follows needs what is missing
+    return;
+  }
+  const { rtpTimestamp = frame.timestamp } = frame.getMetadata();
+  pictures.push({ key, data, rtpTimestamp, atMs: Date.now(), keptAt: performance.now() });
   octets += data.length;
   if (key) trim(pictures);
 }
@@ -46,7 +57,7 @@ function trim(pictures) {
   for (;;) {
     const next = pictures.findIndex(({ key }, index) => index > 0 && key);
     if (next < 0) return;
-    if (Date.now() - pictures[next].atMs < KEPT_MS && octets <= MOST_OCTETS) return;
+    if (performance.now() - pictures[next].keptAt < KEPT_MS) return;
     drop(pictures, next);
   }
 }
@@ -61,17 +72,28 @@ function discard(id) {
   recordings.delete(id);
 }
 
+/** Keeps all tiles together within their room: the largest gives up its oldest GOP, or all where it has no other. */
+function bound() {
+  while (octets > MOST_OCTETS) {
+    const size = ({ pictures }) => pictures.reduce((sum, { data }) => sum + data.length, 0);
+    const [largest] = [...recordings.values()].sort((one, other) => size(other) - size(one));
+    const next = largest.pictures.findIndex(({ key }, index) => index > 0 && key);
+    drop(largest.pictures, next > 0 ? next : largest.pictures.length);
+  }
+}
+
 /** Forgets sessions that ended half a minute ago, or that no tile ever had. */
 function look() {
+  bound();
   const assigned = new Set([...tiles.values()].flat());
   for (const [id, { pictures, over }] of recordings) {
-    const old = pictures.length === 0 || Date.now() - pictures.at(-1).atMs > KEPT_MS;
+    const old = pictures.length === 0 || performance.now() - pictures.at(-1).keptAt > KEPT_MS;
     if (over && (old || !assigned.has(id))) discard(id);
   }
   for (const [tile, ids] of tiles) tiles.set(tile, ids.filter((id) => recordings.has(id)));
   const known = [...tiles].map(([tile, ids]) => {
     const first = picturesOf(ids)[0];
-    return [tile, first && codecOf(first.data) ? Date.now() - first.atMs : 0];
+    return [tile, first && codecOf(first.data) ? performance.now() - first.keptAt : 0];
   });
   postMessage({ type: "kept", tiles: known });
 }
@@ -121,7 +143,7 @@ class Replay {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#pictures = timed(pictures);
-    this.seek(0);
+    this.seek(this.#lengthMs - KEPT_MS); // more is there where keyframes are far apart
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 

@@ -1,5 +1,7 @@
 // The server's REST API. Addresses are relative to this file's, so that any path prefix of a proxy works.
 
+import { t } from "./texts.js";
+
 const ROOT = new URL("../", import.meta.url);
 const TIMEOUT_MS = 3000;
 
@@ -19,8 +21,11 @@ export class Refused extends Error {
   }
 }
 
-/** The answer to a request; throws Refused, or another error when there is none within `timeoutMs`. */
-export async function ask(method, path, { body, headers = {}, timeoutMs = TIMEOUT_MS } = {}) {
+/**
+ * The answer to a request; throws Refused, or another error when there is none within `timeoutMs`. An answer that
+ * goes on, as a stream does, takes a `signal` that ends it instead.
+ */
+export async function ask(method, path, { body, headers = {}, timeoutMs = TIMEOUT_MS, signal } = {}) {
   const response = await fetch(new URL(path, ROOT), {
     method,
     cache: "no-store",
@@ -30,13 +35,13 @@ export async function ask(method, path, { body, headers = {}, timeoutMs = TIMEOU
       ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
     },
     body: body === undefined ? undefined : JSON.stringify(body),
-    signal: AbortSignal.timeout(timeoutMs),
+    signal: signal ?? AbortSignal.timeout(timeoutMs),
   });
   if (!response.ok) {
     const { detail } = await response.json().catch(() => ({}));
     throw new Refused(
       response.status,
-      detail ?? `the server answers ${response.status}`,
+      detail ?? t("server.answers", { status: response.status }),
       Number(response.headers.get("Retry-After")) || 0,
     );
   }
@@ -50,9 +55,6 @@ export const fetchMe = () => get("api/v1/me");
 
 /** What every camera is doing now. */
 export const fetchCameras = () => get("api/v1/cameras");
-
-/** All that is measured of one camera. */
-export const fetchReport = (camera) => get(`api/v1/cameras/${encodeURIComponent(camera)}/report`);
 
 /** STUN servers, as RTCPeerConnection takes them. */
 export const fetchIceServers = () => get("api/v1/ice-servers");

@@ -45,14 +45,3 @@ export function cameraState(state) {
   const key = `camera.${state}`;
   return [hasText(key) ? t(key) : state, LEVELS[state] ?? "wait"];
 }
-
-/** What the camera sends, in one line. */
-export function cameraFacts(camera) {
-  const parts = [];
-  if (camera.codec) parts.push(camera.profile ? `${camera.codec} ${camera.profile}` : camera.codec);
-  if (camera.width && camera.height) parts.push(`${camera.width} × ${camera.height}`);
-  if (camera.fps) parts.push(`${camera.fps.toFixed(camera.fps < 10 ? 1 : 0)} fps`);
-  if (camera.bitrate) parts.push(bitrate(camera.bitrate));
-  if (camera.gop_s) parts.push(t("camera.keyframe_every", { seconds: seconds(camera.gop_s) }));
-  return parts.join(" · ");
-}

@@ -20,15 +20,20 @@ const TEXTS = {
     "page.cancel": "Cancel",
     "page.copy": "Copy",
     "page.copied": "Copied",
+    "page.copy_by_hand": "The text is selected: press Ctrl+C.",
     "login.name": "Name",
     "login.password": "Password",
     "login.back": "To the cameras",
     "login.out": "Log out",
     "login.again": "try again in {wait} s",
-    "login.silent": "the server does not answer",
     "server.connected": "Server connected",
     "server.away": "Server not reachable",
     "server.connecting": "Connecting",
+    "server.unreachable": "the server is not reachable",
+    "server.silent": "the server does not answer",
+    "server.again": "the server answers again",
+    "server.broke": "the connection to the server broke",
+    "server.answers": "the server answers {status}",
 
     // Of a camera (docs/operations.md, states of a camera).
     "camera.live": "Live",
@@ -38,7 +43,16 @@ const TEXTS = {
     "camera.backing_off": "Not reachable",
     "camera.failed": "Refused",
     "camera.down": "Process down",
-    "camera.keyframe_every": "keyframe every {seconds}",
+
+    // What happens to a session.
+    "media.first": "first picture after {time}",
+    "media.given": "stream given: {stream} ({reason})",
+    "media.moved": "moved to another media worker",
+    "media.stuck": "no new picture from a live camera",
+    "media.blocked": "no connection to the media port",
+    "media.lost": "the media connection was lost",
+    "media.failed": "the media connection failed",
+    "media.over": "the session is over",
 
     // Why a picture is not live, and what to do.
     "verdict.connecting.title": "Connecting…",
@@ -77,9 +91,11 @@ const TEXTS = {
 
     // A tile, and the enlarged one.
     "tile.live": "Live",
-    "tile.age": "{age} old",
     "tile.age.title": "From the camera’s capture to this screen, by the server’s clock",
-    "tile.age.unknown": "age unknown",
+    "tile.figure.loss": "loss {value}",
+    "tile.figure.rtt": "RTT {value}",
+    "tile.figure.buffer": "buffer {value}",
+    "tile.figure.age": "age {value}",
     "tile.enlarge": "Enlarge",
     "tile.shrink": "Back to the wall",
     "tile.sound.on": "Sound on",
@@ -111,15 +127,14 @@ const TEXTS = {
     "replay.live": "Back to live",
 
     // The wall.
-    "wall.title": "Wall",
     "wall.none": "No cameras yet",
     "wall.none.advice": "Add one on the system page, or in the configuration file.",
     "wall.grid": "Tiles",
     "wall.grid.auto": "Auto",
     "wall.layouts": "Layouts",
-    "wall.layouts.none": "No saved layouts",
     "wall.layouts.all": "All cameras",
     "wall.layouts.save": "Save as…",
+    "wall.layouts.replace": "Replace",
     "wall.layouts.name": "Name of the layout",
     "wall.layouts.remove": "Remove",
     "wall.layouts.link": "Copy link",
@@ -274,7 +289,6 @@ const TEXTS = {
     "panel.why": "Why no picture?",
     "panel.log": "Log",
     "panel.nobody": "Pick a camera on the wall.",
-    "panel.copy_by_hand": "The text is selected: press Ctrl+C.",
     "panel.span": "Last 3 minutes",
     "panel.fps": "Frame rate",
     "panel.bitrate": "Bitrate",
@@ -358,6 +372,7 @@ const TEXTS = {
     "why.bus.gaps": "{count} times pictures were missing in the last {seconds}.",
     "why.bus.gaps.advice": "The camera’s stream is damaged, or the server is overloaded.",
     "why.worker.good": "It runs and has capacity.",
+    "why.worker.runs": "It runs.",
     "why.worker.ended.advice": "Open the camera again to go on.",
     "why.worker.refused.advice": "It is tried again by itself. If it stays so, close views that nobody needs, or add workers.",
     "why.worker.silent": "It does not answer.",
@@ -501,15 +516,20 @@ const TEXTS = {
     "page.cancel": "취소",
     "page.copy": "복사",
     "page.copied": "복사됨",
+    "page.copy_by_hand": "텍스트가 선택되었습니다. Ctrl+C를 누르세요.",
     "login.name": "이름",
     "login.password": "비밀번호",
     "login.back": "카메라로 가기",
     "login.out": "로그아웃",
     "login.again": "{wait}초 후에 다시 시도하세요",
-    "login.silent": "서버가 응답하지 않습니다",
     "server.connected": "서버 연결됨",
     "server.away": "서버에 연결할 수 없음",
     "server.connecting": "연결 중",
+    "server.unreachable": "서버에 연결할 수 없습니다",
+    "server.silent": "서버가 응답하지 않습니다",
+    "server.again": "서버가 다시 응답합니다",
+    "server.broke": "서버와의 연결이 끊겼습니다",
+    "server.answers": "서버 응답 코드: {status}",
 
     "camera.live": "실시간",
     "camera.idle": "요청 시 연결",
@@ -518,7 +538,15 @@ const TEXTS = {
     "camera.backing_off": "연결할 수 없음",
     "camera.failed": "거부됨",
     "camera.down": "프로세스 중단",
-    "camera.keyframe_every": "키프레임 간격 {seconds}",
+
+    "media.first": "첫 영상까지 {time}",
+    "media.given": "제공 스트림: {stream} ({reason})",
+    "media.moved": "다른 미디어 워커로 옮겨졌습니다",
+    "media.stuck": "카메라는 실시간이지만 새 영상이 오지 않습니다",
+    "media.blocked": "미디어 포트에 연결할 수 없습니다",
+    "media.lost": "미디어 연결이 끊겼습니다",
+    "media.failed": "미디어 연결에 실패했습니다",
+    "media.over": "세션이 끝났습니다",
 
     "verdict.connecting.title": "연결 중…",
     "verdict.waking.title": "카메라를 깨우는 중…",
@@ -555,9 +583,11 @@ const TEXTS = {
     "verdict.remove": "월에서 제거",
 
     "tile.live": "실시간",
-    "tile.age": "{age} 전",
     "tile.age.title": "카메라 촬영부터 이 화면까지 걸린 시간(서버 시계 기준)",
-    "tile.age.unknown": "지연 알 수 없음",
+    "tile.figure.loss": "손실 {value}",
+    "tile.figure.rtt": "왕복 {value}",
+    "tile.figure.buffer": "버퍼 {value}",
+    "tile.figure.age": "지연 {value}",
     "tile.enlarge": "확대",
     "tile.shrink": "월로 돌아가기",
     "tile.sound.on": "소리 켜기",
@@ -587,15 +617,14 @@ const TEXTS = {
     "replay.go_on": "계속",
     "replay.live": "실시간으로",
 
-    "wall.title": "월",
     "wall.none": "카메라가 없습니다",
     "wall.none.advice": "시스템 페이지나 설정 파일에서 추가하세요.",
     "wall.grid": "타일",
     "wall.grid.auto": "자동",
     "wall.layouts": "레이아웃",
-    "wall.layouts.none": "저장된 레이아웃 없음",
     "wall.layouts.all": "모든 카메라",
     "wall.layouts.save": "다른 이름으로 저장…",
+    "wall.layouts.replace": "바꾸기",
     "wall.layouts.name": "레이아웃 이름",
     "wall.layouts.remove": "삭제",
     "wall.layouts.link": "링크 복사",
@@ -747,7 +776,6 @@ const TEXTS = {
     "panel.why": "영상이 안 나오는 이유",
     "panel.log": "로그",
     "panel.nobody": "월에서 카메라를 선택하세요.",
-    "panel.copy_by_hand": "텍스트가 선택되었습니다. Ctrl+C를 누르세요.",
     "panel.span": "최근 3분",
     "panel.fps": "프레임 속도",
     "panel.bitrate": "비트레이트",
@@ -830,6 +858,7 @@ const TEXTS = {
     "why.bus.gaps": "최근 {seconds} 동안 영상 누락이 {count}회 있었습니다.",
     "why.bus.gaps.advice": "카메라 스트림이 손상되었거나 서버가 과부하입니다.",
     "why.worker.good": "실행 중이며 여유가 있습니다.",
+    "why.worker.runs": "실행 중입니다.",
     "why.worker.ended.advice": "계속하려면 카메라를 다시 여세요.",
     "why.worker.refused.advice": "자동으로 다시 시도합니다. 계속되면 필요 없는 화면을 닫거나 워커를 늘리세요.",
     "why.worker.silent": "응답하지 않습니다.",
@@ -963,7 +992,7 @@ const TEXTS = {
 function chosen() {
   const asked = new URLSearchParams(location.search).get("lang");
   const wishes = [asked, kept(), ...navigator.languages.map((tag) => tag.split("-")[0])];
-  return wishes.find((wish) => wish in TEXTS) ?? "en";
+  return wishes.find((wish) => Object.hasOwn(TEXTS, wish)) ?? "en";
 }
 
 function kept() {
@@ -985,12 +1014,13 @@ export function keepLanguage(wish) {
 
 /** The text of a key in the language in use, with `{name}` replaced by `values.name`; the key where there is none. */
 export function t(key, values = {}) {
-  const text = TEXTS[language][key] ?? TEXTS.en[key] ?? key;
+  const texts = [TEXTS[language], TEXTS.en].find((each) => Object.hasOwn(each, key));
+  const text = texts ? texts[key] : key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
 /** True when there is such a text. */
-export const hasText = (key) => key in TEXTS.en;
+export const hasText = (key) => Object.hasOwn(TEXTS.en, key);
 
 /** Puts the texts where the document says so: data-text, data-label (accessible name) and data-title hold keys. */
 export function fillTexts(root = document) {

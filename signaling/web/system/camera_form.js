@@ -32,11 +32,14 @@ export class CameraForm {
   #hasStoredSub = false;
   #tried = null; // {essence, works} of the last try
   #trying = null; // the essence of a try that is under way
+  #saving = null; // the wish of a save that is under way
   #saved;
+  #failed;
 
-  /** `saved(name)` is called when a camera has been made or changed. */
-  constructor(saved) {
+  /** `saved(name)` is called when a camera has been made or changed; `failed(name, error)` when nobody sees it here. */
+  constructor(saved, failed) {
     this.#saved = saved;
+    this.#failed = failed;
     element("form").addEventListener("submit", (event) => {
       event.preventDefault();
       if (event.submitter === element("try")) this.#try();
@@ -48,7 +51,7 @@ export class CameraForm {
     });
     element("theirs").addEventListener("click", () => this.change(this.#name).catch((error) => this.#refuse(error)));
     element("cancel").addEventListener("click", () => this.#dialog.close());
-    this.#dialog.addEventListener("close", () => { this.#trying = null; });
+    this.#dialog.addEventListener("close", () => { this.#trying = this.#saving = null; });
   }
 
   /** Opens it for a new camera. */
@@ -71,7 +74,7 @@ export class CameraForm {
   }
 
   #open(settings) {
-    this.#tried = this.#trying = null;
+    this.#tried = this.#trying = this.#saving = null;
     this.#hasStoredSub = settings.sub !== null;
     element("trial").replaceChildren();
     say(element("title"), this.#name === null ? t("admin.add") : t("admin.change_of", settings));
@@ -112,12 +115,14 @@ export class CameraForm {
     const isTried = this.#tried?.essence === now;
     const isTrying = this.#trying === now;
     const works = now === this.#stored || (isTried && this.#tried.works);
+    const isSaving = this.#saving !== null;
     element("try").disabled = isTrying;
     say(element("try"), t(isTrying ? "admin.trying" : "admin.try"));
     mark(element("try"), "class", works ? null : "primary");
-    element("save").disabled = !works;
+    element("save").disabled = !works || isSaving;
     mark(element("save"), "class", works ? "primary" : null);
     element("anyway").hidden = works || !isTried;
+    element("anyway").disabled = isSaving;
     element("trial").hidden = !isTried && !isTrying;
     say(element("trial-state"), isTrying ? t("admin.trying.text") : "");
   }
@@ -161,18 +166,26 @@ export class CameraForm {
   async #save() {
     const name = element("name").value;
     const headers = this.#name === null ? { "If-None-Match": "*" } : { "If-Match": this.#etag };
-    const buttons = [element("save"), element("anyway")];
-    for (const button of buttons) button.disabled = true;
+    const wish = this.#wish();
+    this.#saving = wish;
     this.#refuse(null);
-    try {
-      await ask("PUT", path(name), { body: this.#wish(), headers, timeoutMs: SAVE_TIMEOUT_MS });
-      this.#dialog.close();
-      await this.#saved(name);
-    } catch (error) {
-      this.#refuse(error);
-    }
-    for (const button of buttons) button.disabled = false;
     this.#show();
+    let refusal = null;
+    try {
+      await ask("PUT", path(name), { body: wish, headers, timeoutMs: SAVE_TIMEOUT_MS });
+    } catch (error) {
+      refusal = error;
+    }
+    // It may be closed by now, and open again for another camera.
+    const isSeen = this.#saving === wish;
+    if (isSeen) {
+      this.#saving = null;
+      if (refusal === null) this.#dialog.close();
+      else this.#refuse(refusal);
+      this.#show();
+    }
+    if (refusal === null) await this.#saved(name);
+    else if (!isSeen) this.#failed(name, refusal);
   }
 
   /** Shows why it cannot be saved or tried; null: nothing stands against it. */

@@ -42,7 +42,10 @@ export class Cameras {
     const columns = this.#columns();
     if (configures) columns.push({ id: "actions", title: t("admin.actions"), class: "row-actions", build: (...cell) => this.#actions(...cell) });
     this.#table = new Table(element("cameras"), columns, ({ name }) => name, "state");
-    this.#form = new CameraForm((name) => this.#changed(t("admin.saved", { name })));
+    this.#form = new CameraForm(
+      (name) => this.#changed(t("admin.saved", { name })),
+      (name, error) => say(element("cameras-problem"), `${name}: ${reason(error)}`),
+    );
     element("add").hidden = !configures;
     element("add").addEventListener("click", () => this.#form.add());
     element("search").addEventListener("input", () => this.#show());

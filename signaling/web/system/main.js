@@ -20,9 +20,17 @@ let answeredAt = null; // a Date; null before the first answer
 let turn = 0;
 let timer = 0;
 
+/** Where to log in, and to come back from. */
+function login() {
+  const wishes = new URLSearchParams(location.search);
+  wishes.set("to", "system");
+  return `login?${wishes}`;
+}
+
 function begin() {
   const mayLook = me.role !== "viewer";
   element("account").hidden = me.kind !== "user";
+  element("account").href = login();
   say(element("account"), me.name);
   element("refused").hidden = mayLook;
   say(element("refused-who"), t("system.refused.who", me));
@@ -68,7 +76,7 @@ async function poll() {
     if (me.role !== "viewer") await look(mine);
     else answered();
   } catch (error) {
-    if (error.status === 401) location.assign("login");
+    if (error.status === 401) location.assign(login());
     if (error.status === 403) me = null; // the role is another one now
     else if (mine === turn) away();
     sections?.cameras.gap();

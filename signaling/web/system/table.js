@@ -3,15 +3,14 @@
 
 import { make, mark, say } from "../shared/dom.js";
 import { language } from "../shared/texts.js";
+import { isKnown } from "./words.js";
 
 /** As people sort: `cam2` before `cam10`. */
 export const compareWords = new Intl.Collator(language, { numeric: true }).compare;
 
-const isNothing = (value) => value === null || value === undefined;
-
 /** What is not known stands behind everything else, whichever way. */
 function compare(one, other, sign) {
-  if (isNothing(one) || isNothing(other)) return isNothing(one) - isNothing(other);
+  if (!isKnown(one) || !isKnown(other)) return isKnown(other) - isKnown(one);
   if (typeof one === "string") return sign * compareWords(one, other);
   return sign * (one - other);
 }

@@ -3,11 +3,9 @@
 import { make } from "../shared/dom.js";
 import { bitrate, seconds } from "../shared/format.js";
 import { t } from "../shared/texts.js";
-import { number } from "./words.js";
+import { isKnown, number } from "./words.js";
 
 const SAME_CLOCK_S = 0.1;
-
-const known = (value) => value !== null && value !== undefined;
 
 /** The answer of `POST api/v1/probe` for one stream, `main` or `sub`, as an element. */
 export async function showTrial(stream, { works, error, report, advice, picture }) {
@@ -42,7 +40,7 @@ async function drawn(base64) {
 function facts({ video, audio, via, clock_offset_s: offset, first_frame_s: first }) {
   const found = [];
   const add = (key, value, words) => {
-    if (known(value)) found.push([`admin.fact.${key}`, words(value)]);
+    if (isKnown(value)) found.push([`admin.fact.${key}`, words(value)]);
   };
   add("video", video?.codec, (codec) => [codec, video.profile].filter(Boolean).join(" "));
   add("size", video?.width, (width) => `${width} × ${video.height}`);

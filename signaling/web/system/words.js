@@ -5,10 +5,10 @@ import { language, t } from "../shared/texts.js";
 
 export const NOTHING = "–";
 
-const known = (value) => value !== null && value !== undefined;
+export const isKnown = (value) => value !== null && value !== undefined;
 
 /** `words(value)`, or a dash when there is no value. */
-export const or = (value, words) => (known(value) ? words(value) : NOTHING);
+export const or = (value, words) => (isKnown(value) ? words(value) : NOTHING);
 
 /** A number with at most so many digits behind the point, grouped as the language does it. */
 export const number = (value, digits = 0) => value.toLocaleString(language, { maximumFractionDigits: digits });

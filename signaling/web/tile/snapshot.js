@@ -2,12 +2,12 @@
 
 const QUALITY = 0.92;
 
-/** Saves what a video element shows, named after camera and time of capture; throws when there is no picture. */
-export async function saveSnapshot(video, camera, capturedAt) {
-  const { videoWidth: width, videoHeight: height } = video;
-  if (!width) throw new Error("no picture");
-  const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d").drawImage(video, 0, 0);
+/** Saves what a video or canvas shows, named after camera and time of capture; throws when there is no picture. */
+export async function saveSnapshot(surface, camera, capturedAt) {
+  const picture = await createImageBitmap(surface);
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+  picture.close();
   const file = await canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(file);

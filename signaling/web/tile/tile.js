@@ -1,6 +1,6 @@
 // One camera on screen: its picture, how old that is, why it is not live, and what can be done with it.
 
-import { ageText, bitrate, duration } from "../shared/format.js";
+import { ageText, bitrate, duration, percent } from "../shared/format.js";
 import { icon, make, mark, say } from "../shared/dom.js";
 import { t } from "../shared/texts.js";
 import { Player } from "../media/player.js";
@@ -14,6 +14,7 @@ const SMALL_PX = 800; // a picture narrower than that, in pixels of the screen, 
 const ASPECT = 16 / 9;
 const AGE_MS = 1000;
 const DOUBLE_CLICK_MS = 500;
+const NOTE_MS = 4000;
 const SUB_AGAIN_MS = 300_000;
 const BROKEN = ["backing_off", "failed"];
 const QUALITIES = ["auto", "main", "sub", "keyframes"];
@@ -43,6 +44,7 @@ export class Tile extends EventTarget {
   #replay = null; // where the page records
   #wasMuted = true; // before a replay
   #outdated = null; // what was given for another wish
+  #noted = ""; // said for a moment
 
   /** `tools` are the names of the buttons that it has. */
   constructor(page, camera, tools) {
@@ -70,6 +72,16 @@ export class Tile extends EventTarget {
     return this.#video.muted;
   }
 
+  /** What the server lists of the camera, with state and figures of the stream that is shown: keyframes are the sub's. */
+  #streamInfo() {
+    const { info, player } = this;
+    const shown = player.showing?.showing ?? player.quality;
+    if (!info?.sub || !["sub", "keyframes"].includes(shown)) return info;
+    const { state, fps, gop_s: gopS } = info.sub;
+    // While nobody has asked for it, the camera's own state is all there is.
+    return { ...info, state: state === "idle" ? info.state : state, fps: fps ?? info.fps, gop_s: gopS ?? info.gop_s };
+  }
+
   /** Begins to play, or goes on. */
   start() {
     if (this.player.phase === "idle") this.player.play(this.camera, this.#fitting());
@@ -79,8 +91,12 @@ export class Tile extends EventTarget {
   /** Takes in what the server lists: an entry of GET cameras, or null where it is not among them. */
   listed(info) {
     this.info = info;
-    if (info) this.player.cameraIs(info.state, info.fps, info.gop_s);
-    else this.player.cameraIsGone();
+    if (info) {
+      const { state, fps, gop_s: gopS } = this.#streamInfo();
+      this.player.cameraIs(state, fps, gopS);
+    } else {
+      this.player.cameraIsGone();
+    }
     this.fit();
     this.update();
   }
@@ -142,13 +158,27 @@ export class Tile extends EventTarget {
     }
   }
 
+  /** Saves what is on screen, be it live, old, or a replay. */
   async snapshot() {
     try {
       const utcMs = this.#page.serverClock.utcMs(performance.now()) ?? Date.now();
-      await saveSnapshot(this.#video, this.camera, new Date(utcMs - (this.player.ageMs ?? 0)));
+      const liveAt = new Date(utcMs - (this.player.ageMs ?? 0));
+      const { surface, shownAt } = (this.#replay?.isRunning && this.#replay) || { shownAt: liveAt };
+      await saveSnapshot(surface ?? (this.#still.hidden ? this.#video : this.#still), this.camera, shownAt);
     } catch {
-      journal.add({ level: "warning", camera: this.camera, text: t("tile.snapshot.failed") });
+      this.#note(t("tile.snapshot.failed"));
     }
+  }
+
+  /** Says something of the moment on the tile. */
+  #note(text) {
+    journal.add({ level: "warning", camera: this.camera, text });
+    this.#noted = text;
+    setTimeout(() => {
+      this.#noted = "";
+      this.update();
+    }, NOTE_MS);
+    this.update();
   }
 
   async pictureInPicture() {
@@ -156,7 +186,7 @@ export class Tile extends EventTarget {
       if (document.pictureInPictureElement === this.#video) await document.exitPictureInPicture();
       else await this.#video.requestPictureInPicture();
     } catch (error) {
-      journal.add({ level: "warning", camera: this.camera, text: error.message });
+      this.#note(error.message);
     }
   }
 
@@ -165,7 +195,7 @@ export class Tile extends EventTarget {
       if (document.fullscreenElement === this.element) await document.exitFullscreen();
       else await this.element.requestFullscreen();
     } catch (error) {
-      journal.add({ level: "warning", camera: this.camera, text: error.message });
+      this.#note(error.message);
     }
   }
 
@@ -177,13 +207,16 @@ export class Tile extends EventTarget {
 
   /** Shows what is so now; cheap when nothing has changed. */
   update() {
-    const { player, info } = this;
+    const { player } = this;
     const before = this.verdict?.kind ?? "live";
-    this.verdict = verdict(player, info, this.#page);
+    this.verdict = verdict(player, this.#streamInfo(), this.#page);
     const now = this.verdict?.kind ?? "live";
     if (now !== before && (this.verdict?.old || before === "frozen" || before === "stalled")) {
       const text = this.verdict ? t(`verdict.${now}.title`) : t("tile.live");
       journal.add({ level: this.verdict ? "warning" : "info", camera: this.camera, text });
+    }
+    if (this.verdict?.old && document.pictureInPictureElement === this.#video) {
+      document.exitPictureInPicture().catch(() => {}); // its window has no room to say that the picture is old
     }
     mark(this.element, "data-kind", now);
     mark(this.element, "aria-label", `${this.camera}, ${this.verdict ? t(`verdict.${now}.title`) : t("tile.live")}`);
@@ -250,9 +283,9 @@ export class Tile extends EventTarget {
     const { showing, reason } = (player.showing !== this.#outdated && player.showing) || {};
     // What was asked for because the tile is small needs no words.
     const expected = this.wish === "auto" && showing === "sub" && player.quality === "sub";
-    const note = player.refusal || (showing && showing !== "main" && !expected ? t(`tile.given.${showing}`, { reason }) : "");
+    const note = this.#noted || player.refusal || (showing && showing !== "main" && !expected ? t(`tile.given.${showing}`, { reason }) : "");
     say(given, note);
-    mark(given, "hidden", !note || !live);
+    mark(given, "hidden", !note || !(live || this.#noted));
     mark(figures, "hidden", !this.#overlay);
     if (this.#overlay) say(figures, this.#figures());
   }
@@ -260,14 +293,16 @@ export class Tile extends EventTarget {
   #figures() {
     const { latest, rates, ageMs } = this.player;
     if (!latest || !rates) return "–";
+    const named = (name, value) => t(`tile.figure.${name}`, { value });
+    const ms = (name, value) => (value === null ? null : named(name, `${value.toFixed(0)} ms`));
     return [
       `${latest.width} × ${latest.height}`,
       `${rates.fps.toFixed(1)} fps`,
       bitrate(rates.bitrate),
-      `loss ${(rates.lossShare * 100).toFixed(1)} %`,
-      latest.rttMs === null ? null : `RTT ${latest.rttMs.toFixed(0)} ms`,
-      rates.bufferMs === null ? null : `buffer ${rates.bufferMs.toFixed(0)} ms`,
-      ageMs === null ? null : `age ${ageMs.toFixed(0)} ms`,
+      named("loss", percent(rates.lossShare)),
+      ms("rtt", latest.rttMs),
+      ms("buffer", rates.bufferMs),
+      ms("age", ageMs),
     ].filter(Boolean).join(" · ");
   }
 

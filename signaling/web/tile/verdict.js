@@ -34,9 +34,9 @@ function kindOf(player, camera, { serverAnswers, isStranger }) {
   if (camera && camera.state in CAMERA_KINDS) return CAMERA_KINDS[camera.state];
   if (refused && player.problemStatus === 503 && player.problemWaitMs >= FULL_WAIT_MS) return "full";
   if (serverAnswers === false) return "away";
-  if (player.phase === "waiting" || player.reconnects > 0) return "reconnecting";
   const waits = camera?.state === "idle" || camera?.state === "connecting";
-  if (player.lastFrameAt !== null && player.phase === "playing") return waits ? "reconnecting" : "frozen";
+  if (player.hasPicture) return waits ? "reconnecting" : "frozen";
+  if (player.phase === "waiting" || player.reconnects > 0) return "reconnecting";
   return waits ? "waking" : "connecting";
 }
 

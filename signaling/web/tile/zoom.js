@@ -87,11 +87,16 @@ export class Zoom {
   #down(event) {
     if (!this.enabled) return;
     this.#pointers.set(event.pointerId, [event.clientX, event.clientY]);
+    if (this.#scale > 1) this.#frame.setPointerCapture(event.pointerId);
   }
 
   #drag(event) {
     const before = this.#pointers.get(event.pointerId);
     if (!this.enabled || !before) return;
+    if (event.buttons === 0) {
+      this.#pointers.delete(event.pointerId); // let go of outside
+      return;
+    }
     const now = [event.clientX, event.clientY];
     const box = this.#frame.getBoundingClientRect();
     if (this.#pointers.size === 2) {
@@ -102,7 +107,6 @@ export class Zoom {
     } else if (this.#scale > 1) {
       this.#x += (now[0] - before[0]) / box.width;
       this.#y += (now[1] - before[1]) / box.height;
-      this.#frame.setPointerCapture(event.pointerId);
       this.#apply();
     }
     this.#pointers.set(event.pointerId, now);

@@ -38,6 +38,8 @@ export class Drag {
 
   #down(event) {
     const tile = event.target.closest(".tile");
+    if (this.#held?.dragging) return; // another finger
+    if (this.#held) this.#end(this.#held); // it was let go of outside
     this.#swallow = false;
     if (!tile || event.button !== 0 || !this.#allowed() || event.target.closest("button, select, a")) return;
     const held = { tile, pointer: event.pointerId, x: event.clientX, y: event.clientY, dragging: false };

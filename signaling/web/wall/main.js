@@ -17,6 +17,7 @@ import { Wall } from "./wall.js";
 
 const GRIDS = [1, 4, 9, 16, "auto"];
 const PANEL_MS = 1000;
+const SCREEN = "_screen"; // no camera is called so
 const OPERATORS = ["operator", "admin"];
 
 const element = (id) => document.getElementById(id);
@@ -26,6 +27,7 @@ const address = layouts.fromAddress(location.search);
 let me = null;
 let panel = null;
 let panelTile = null; // that it is about
+let followed = false; // the address, as it was at first
 
 /** The layout that is shown by name, or null: all cameras, as this browser keeps them, or what the address says. */
 let layoutName = address.layout === null ? null : address.name;
@@ -59,7 +61,7 @@ function enlarge(camera) {
 
 function followAddress() {
   const camera = nameInAddress();
-  if (camera === "wall") return; // the way past the header
+  if (camera === SCREEN) return; // the way past the header
   wall.enlarge(camera);
 }
 
@@ -198,9 +200,9 @@ else wall.apply(layouts.lastWall());
 showGrids();
 
 page.addEventListener("listed", ({ detail }) => {
-  const first = wall.tiles.length === 0;
   wall.list(detail);
-  if (first && nameInAddress()) followAddress();
+  if (!followed && nameInAddress()) followAddress();
+  followed = true;
   showNothing();
   showServer();
 });
@@ -223,7 +225,9 @@ addEventListener("hashchange", followAddress);
 followKeys(wall, { enlarge, grid: chooseGrid, show: showPanel, help: showHelp });
 element("layouts").addEventListener("beforetoggle", ({ newState }) => {
   if (newState !== "open") return;
-  fillLayouts(element("layouts"), wall, page.cameras.map(({ name }) => name), applyLayout);
+  fillLayouts(element("layouts"), wall, page.cameras.map(({ name }) => name), applyLayout, (name) => {
+    if (name === layoutName) layoutName = null; // what is shown is kept as the wall of this browser
+  });
 });
 element("layouts").addEventListener("toggle", () => placeMenu(element("layouts"), element("layouts-button")));
 element("settings").addEventListener("beforetoggle", ({ newState }) => {

@@ -1,32 +1,27 @@
 // The menus of the wall's header: saved layouts, language and colours, what keys do.
 
+import { copyButton } from "../shared/copy.js";
 import { make } from "../shared/dom.js";
 import { keepLanguage, language, languages, t } from "../shared/texts.js";
 import { keepTheme, theme } from "../shared/theme.js";
 import * as layouts from "./layouts.js";
 
-/** Copies a text; where the page may not, shows it to be copied. */
-async function copy(button, text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = t("page.copied");
-    setTimeout(() => { button.textContent = t("wall.layouts.link"); }, 2000);
-  } catch {
-    const field = make("input", { readonly: true, value: text, "aria-label": t("wall.layouts.link") });
-    button.replaceWith(field);
-    field.select();
-  }
-}
-
-/** Fills the menu of layouts; `wall` shows them, `apply(name or null)` is called with the choice. */
-export function fillLayouts(menu, wall, cameras, apply) {
+/**
+ * Fills the menu of layouts; `wall` shows them, `apply(name or null)` is called with the choice, `forgotten(name)` when
+ * one was removed.
+ */
+export function fillLayouts(menu, wall, cameras, apply, forgotten) {
   const shown = () => wall.tiles.map(({ camera }) => camera);
   const again = () => {
-    fillLayouts(menu, wall, cameras, apply);
+    fillLayouts(menu, wall, cameras, apply, forgotten);
     menu.querySelector("button").focus(); // what was chosen is not there any more
   };
   const kept = [...layouts.saved().keys()];
   const name = make("input", { name: "name", required: true, pattern: ".*\\S.*", maxlength: 60, "aria-label": t("wall.layouts.name"), placeholder: t("wall.layouts.name") });
+  const write = make("button", { class: "primary" }, t("wall.layouts.save"));
+  name.addEventListener("input", () => {
+    write.textContent = t(kept.includes(name.value.trim()) ? "wall.layouts.replace" : "wall.layouts.save");
+  });
   const save = make("form", {
     onsubmit: (event) => {
       event.preventDefault();
@@ -34,7 +29,7 @@ export function fillLayouts(menu, wall, cameras, apply) {
       apply(name.value.trim());
       again();
     },
-  }, name, make("button", { class: "primary" }, t("wall.layouts.save")));
+  }, name, write);
   const link = (kiosk) => new URL(layouts.toAddress(wall.layout, shown(), kiosk), location.href).href.split("#")[0];
   const choice = (camera) => make("li", {}, make("label", {}, make("input", {
     type: "checkbox",
@@ -53,14 +48,14 @@ export function fillLayouts(menu, wall, cameras, apply) {
         make("button", { type: "button", class: "quiet", onclick: () => { apply(each); again(); } }, each),
         make("button", {
           type: "button", class: "quiet", "aria-label": `${t("wall.layouts.remove")}: ${each}`,
-          onclick: () => { layouts.forget(each); again(); },
+          onclick: () => { layouts.forget(each); forgotten(each); again(); },
         }, t("wall.layouts.remove")),
       )),
     ),
     save,
-    make("p", {},
-      make("button", { type: "button", class: "quiet", onclick: ({ currentTarget }) => copy(currentTarget, link(false)) }, t("wall.layouts.link")),
-      make("button", { type: "button", class: "quiet", onclick: () => location.assign(link(true)) }, t("wall.layouts.kiosk")),
+    make("div", { class: "links" },
+      copyButton(t("wall.layouts.link"), () => link(false)),
+      make("button", { type: "button", onclick: () => location.assign(link(true)) }, t("wall.layouts.kiosk")),
     ),
     make("hr"),
     make("h2", {}, t("wall.layouts.cameras")),
@@ -79,6 +74,11 @@ export function fillSettings(menu, account) {
       theme(), keepTheme),
     choose("page.language", Object.entries(languages), language, (wish) => {
       keepLanguage(wish);
+      const address = new URL(location.href);
+      if (address.searchParams.has("lang")) {
+        address.searchParams.delete("lang"); // it would win over the choice
+        history.replaceState(history.state, "", address);
+      }
       location.reload();
     }),
     account?.kind === "user"

@@ -143,8 +143,10 @@ export class Wall extends EventTarget {
 
   /** Takes a camera off the wall. */
   remove(camera) {
-    if (this.layout.cameras) {
-      this.layout = { ...this.layout, cameras: this.layout.cameras.filter((name) => name !== camera) };
+    const cameras = [...this.#tiles.keys()].filter((name) => name !== camera);
+    // One that is not listed stays away by itself.
+    if (this.layout.cameras || this.#listed.includes(camera)) {
+      this.layout = { ...this.layout, cameras };
       this.dispatchEvent(new Event("arranged"));
     }
     this.#dispose(camera);
@@ -215,6 +217,8 @@ export class Wall extends EventTarget {
     this.#unwantedSince.delete(tile);
     this.#goneSince.delete(tile);
     tile.dispose();
+    // Tab finds the wall by the one that has it.
+    if (!this.#focused && this.tiles.length) this.tiles[0].element.tabIndex = 0;
   }
 
   #pass(kind, tile) {
@@ -247,6 +251,7 @@ export class Wall extends EventTarget {
 
   #put(element, over, after) {
     const places = [...this.#element.children];
+    if (!places.includes(element) || !places.includes(over)) return; // it is gone meanwhile
     places.splice(places.indexOf(element), 1);
     places.splice(places.indexOf(over) + (after ? 1 : 0), 0, element);
     this.#place(element, places[places.indexOf(element) + 1]);
@@ -285,8 +290,12 @@ export class Wall extends EventTarget {
         if (now - since >= (document.hidden ? HIDDEN_MS : OUT_OF_VIEW_MS)) tile.player.release();
       }
       const gone = this.layout.cameras === null && now - (this.#goneSince.get(tile) ?? now) > GONE_MS;
-      if (gone && tile !== this.#large) this.#dispose(tile.camera);
-      else tile.update();
+      if (gone && tile !== this.#large) {
+        this.#dispose(tile.camera);
+        this.arrange();
+      } else {
+        tile.update();
+      }
     }
   }
 

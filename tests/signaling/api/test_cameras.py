@@ -49,9 +49,11 @@ async def test_a_camera_lists_its_streams(system: System) -> None:
     async with system.client.get(f"{system.url}/api/v1/cameras") as response:
         front, listed = await response.json()
     assert (front["renditions"], listed["renditions"]) == (["main"], ["main", "sub"])
-    unknown = dict.fromkeys(("codec", "width", "height", "fps", "bitrate"))
+    unknown = dict.fromkeys(("codec", "width", "height", "fps", "bitrate", "gop_s"))
     assert (front["sub"], listed["sub"]) == (None, {"state": "idle", **unknown})
-    small = dataclasses.replace(VIDEO, codec="H265", width=640, height=360, fps=12.5, bitrate=300_000)
+    small = dataclasses.replace(
+        VIDEO, codec="H265", width=640, height=360, fps=12.5, bitrate=300_000, gop_s=8.0
+    )
     ingest.notify(CameraReport("yard", (WELL, dataclasses.replace(SUB, state="live", video=small))))
     await eventually(lambda: system.broker.registry.status("yard").renditions[1].state == "live")
     assert await sub_of_yard(system) == {
@@ -61,6 +63,7 @@ async def test_a_camera_lists_its_streams(system: System) -> None:
         "height": 360,
         "fps": 12.5,
         "bitrate": 300_000,
+        "gop_s": 8.0,
     }
     system.clock.now_s += 2 * INGEST_SILENCE_S
     down = await sub_of_yard(system)

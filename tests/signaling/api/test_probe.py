@@ -113,19 +113,27 @@ async def test_only_some_at_a_time(system: System, monkeypatch: pytest.MonkeyPat
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert not trials()
+    assert [entry["result"] for entry in audited(system)] == ["no-answer"] * 3  # the busy one is not among them
 
 
 async def test_one_that_takes_too_long(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "DEADLINE_S", 1.0)
     async with faulty_camera([Hang()]) as camera:
-        found = await asked(system, 504, url=camera.url)
+        url = camera.url.replace("//", "//who:s3cret@")
+        found = await asked(system, 504, name="yard", url=url)
     assert "within 1 s" in str(found["detail"])
+    (entry,) = audited(system)
+    assert (entry["result"], entry["camera"], entry["url"]) == ("no-answer", "yard", camera.url)
 
 
 async def test_one_that_breaks(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("signaling.api.child.sys.executable", "/bin/false")
-    found = await asked(system, 504, url="rtsp://x")
-    assert "log says why" in str(found["detail"])
+    for wish in ({"url": "rtsp://x"}, {"url": {"password": "s3cret"}}, {}):
+        found = await asked(system, 504, **wish)
+        assert "log says why" in str(found["detail"])
+    entries = audited(system)
+    assert [entry["result"] for entry in entries] == ["no-answer"] * 3
+    assert [entry.get("url") for entry in entries] == ["rtsp://x", None, None]
 
 
 @pytest.mark.parametrize(("who", "status"), [("anna", 422), ("olga", 403), ("vera", 403)])

@@ -1,7 +1,7 @@
 // A button that puts a text on the clipboard.
 
-import { icon, make, say } from "../shared/dom.js";
-import { t } from "../shared/texts.js";
+import { icon, make, say } from "./dom.js";
+import { t } from "./texts.js";
 
 const SAID_MS = 3000;
 
@@ -24,7 +24,7 @@ export function copyButton(label, text) {
     area.hidden = false;
     area.select();
     if (document.execCommand("copy")) copied();
-    else say(said, t("panel.copy_by_hand"));
+    else say(said, t("page.copy_by_hand"));
   };
 
   const copy = async () => {
