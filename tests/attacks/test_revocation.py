@@ -18,6 +18,7 @@ from tests.support.viewer_carriers import whep
 
 pytestmark = pytest.mark.peers
 
+ANY = {"If-Match": "*"}
 WITHIN_S = 1.0
 QUIET_S = 0.3
 USERS = ("changed", "narrowed", "leaving", "kicked")
@@ -102,7 +103,7 @@ async def a_removed_user(people: People) -> None:
     ):
         began_at = time.time()
         others = [asyncio.ensure_future(until_over(socket)), asyncio.ensure_future(until_silent(events))]
-        await people.ends("a user is removed", viewer, lambda: people.ask("DELETE", "users/removed"))
+        await people.ends("a user is removed", viewer, lambda: people.ask("DELETE", "users/removed", ANY))
         for what, ended_at in zip(("WebSocket", "events"), await asyncio.gather(*others), strict=True):
             people.rows.append((f"a user is removed: {what}", ended_at - began_at))
 

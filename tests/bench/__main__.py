@@ -23,14 +23,15 @@ from tests.bench import (
     scenario_harm,
     scenario_ingest,
     scenario_join,
+    scenario_wall,
 )
 from tests.bench.measure import Step, Stop
 from tests.bench.process import machine
 from tests.bench.report import Report, table
 from tests.bench.worker_box import EgressForm, Material
 
-SCENARIOS = ("fanout", "sub", "aiortc", "join", "harm", "churn", "ingest", "cameras", "glass")
-MINUTES_LONG = ("churn", "glass")
+SCENARIOS = ("fanout", "sub", "aiortc", "join", "harm", "churn", "ingest", "cameras", "glass", "wall")
+MINUTES_LONG = ("churn", "glass", "wall")
 VIEWERS: dict[str, dict[EgressForm, tuple[int, ...]]] = {
     "fanout": {"kernel": (1, 60, 120, 240, 480), "python": (1, 60, 120, 240)},
     "sub": {"kernel": (500, 1000, 1500, 2000), "python": (500, 1000)},
@@ -41,6 +42,7 @@ HARMED_VIEWERS = 60
 CAMERAS = 50
 CHURN_S = 60.0
 GLASS_JOINS = 30
+WALL_TILES = (16, 36)
 
 
 def _arguments() -> argparse.Namespace:
@@ -195,6 +197,12 @@ class Bench:
 
         crowd = max(self._arguments.viewers or [scenario_glass.CROWD])
         await scenario_glass.run(self._room("glass"), self._arguments.joins, crowd, tell)
+
+    async def _wall(self) -> None:
+        for tiles in self._arguments.viewers or WALL_TILES:
+            step = await scenario_wall.run(self._room(f"wall-{tiles}"), tiles, self._arguments.seconds)
+            self.report.walls.append(step)
+            print(step.text(), file=sys.stderr, flush=True)
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ from tests.bench.scenario_churn import ChurnStep
 from tests.bench.scenario_glass import GlassStep, SwitchStep
 from tests.bench.scenario_ingest import IngestStep
 from tests.bench.scenario_join import JoinStep
+from tests.bench.scenario_wall import WallStep
 
 _COLUMNS = (
     ("sender", "sender"),
@@ -53,6 +54,7 @@ class Report:
     ingest: list[IngestStep] = field(default_factory=list)
     cameras: CamerasStep | None = None
     glass: list[GlassStep | SwitchStep] = field(default_factory=list)
+    walls: list[WallStep] = field(default_factory=list)
 
     def _fanout(self) -> list[Step]:
         return [step for step in self.steps if step.scenario == "fanout" and step.us_per_packet]
@@ -111,7 +113,7 @@ class Report:
                 f"in all, {many.access_units} access units in {many.seconds:g} s, {many.gaps} gaps, "
                 f"{many.lost_packets} packets lost, {many.reconnects} reconnections",
             ]
-        for seen in self.glass:
+        for seen in (*self.glass, *self.walls):
             lines += ["", seen.text()]
         return "\n".join(lines)
 
@@ -131,6 +133,7 @@ class Report:
             "ingest": [step.as_dict() for step in self.ingest],
             "cameras": self.cameras.as_dict() if self.cameras else None,
             "glass": [step.as_dict() for step in self.glass],
+            "wall": [step.as_dict() for step in self.walls],
         }
         path.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -1,9 +1,11 @@
 """An admin's cameras on the system page in Chromium: tried, added, changed, arranged, removed."""
 
+import asyncio
+
 import aiohttp
 import pytest
 import yaml
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.support.browser import ViewerPage, chromium
 from tests.support.ports import free_tcp_port
@@ -193,4 +195,66 @@ async def test_cameras_are_added_changed_arranged_and_removed() -> None:
         file = yaml.safe_load((system.run_folder.parent / "config.yaml").read_text())
         assert list(file["cameras"]) == await admin.names() == ["yard", "front"]
         assert PASSWORD in file["cameras"]["yard"]["url"]
+        assert errors == []
+
+
+async def test_a_form_that_was_left_while_it_was_saved_leaves_the_next_one_alone() -> None:
+    nowhere = f"rtsp://127.0.0.1:{free_tcp_port()}/nothing"
+    async with running_system({"front": {"url": nowhere}}) as system, chromium() as browser:
+        page = await browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(SLOW_MS)
+        errors = ViewerPage(page).errors
+        admin = Admin(page, system)
+        held: asyncio.Queue[Route] = asyncio.Queue()
+
+        async def hold(route: Route) -> None:
+            if route.request.method == "PUT":
+                await held.put(route)
+            else:
+                await route.continue_()
+
+        async def left() -> Route:
+            """Saves a change of `front`, leaves the form and begins another one."""
+            await admin.button("Change front").click()
+            await page.click("#camera-on-demand")
+            await admin.save.click()
+            route = await held.get()
+            await expect(admin.save).to_be_disabled()
+            await page.click("#camera-audio")
+            await expect(admin.save).to_be_disabled()  # one after the other
+            await page.keyboard.press("Escape")
+            await expect(admin.form).to_be_hidden()
+            await admin.new("yard", nowhere)
+            return route
+
+        async def untouched() -> None:
+            await expect(admin.form).to_be_visible()
+            await expect(page.locator("#camera-name")).to_have_value("yard")
+            await expect(page.locator("#camera-url")).to_have_value(nowhere)
+            await expect(admin.problem).to_be_empty()
+            await page.keyboard.press("Escape")
+
+        await page.goto(f"{system.url}/system")
+        await page.route("**/api/v1/cameras/front", hold)
+        route = await left()
+        await route.continue_()
+        await expect(page.locator("#cameras-done")).to_have_text("front is saved.")
+        await untouched()
+        changed, tag = await admin.settings("front")
+        assert (changed["on_demand"], changed["audio"]) == (True, True)
+
+        # What fails is said where somebody sees it.
+        route = await left()
+        async with (
+            aiohttp.ClientSession() as http,
+            http.put(
+                f"{system.url}/api/v1/cameras/front",
+                json={**changed, "audio": False},
+                headers={"If-Match": tag},
+            ) as response,
+        ):
+            assert response.status == 200, await response.text()
+        await route.continue_()
+        await expect(page.locator("#cameras-problem")).to_contain_text("front: ")
+        await untouched()
         assert errors == []

@@ -43,9 +43,12 @@ _WATCH = """(() => {
             video.requestVideoFrameCallback(shown);
             const seenMs = realNow() + expectedDisplayTime - performance.now();
             const drawnMs = readBarcode(video, seenMs);
+            const readAt = performance.now();
             // After the page's own look at this picture.
             requestAnimationFrame(() => {
-                samples.push({at, width, rtpTimestamp, seenMs, drawnMs, claimMs: window.cctv3.chosen.ageMs});
+                const claimMs = window.cctv3.chosen.ageMs;
+                const heldMs = performance.now() - readAt;
+                samples.push({at, width, rtpTimestamp, seenMs, drawnMs, claimMs, heldMs});
             });
         };
         video.requestVideoFrameCallback(shown);
@@ -83,6 +86,8 @@ class Picture:
     "UTC; None where no time could be read."
     claim: float | None
     "Age."
+    held: float
+    "From the look at the picture to the look at the claim."
 
     @property
     def error(self) -> float | None:
@@ -93,11 +98,16 @@ class Picture:
 
 
 def without_misread(pictures: list[Picture]) -> list[Picture]:
-    """A busy browser may draw the next picture instead of the one that it tells of; timestamps show it."""
+    """A busy browser may draw the next picture instead of the one that it tells of; timestamps show it.
+
+    Or it does something else before the claim is read.
+    """
     bases = [each.drawn - each.timestamp for each in pictures if each.drawn is not None]
     base = statistics.median(bases)
     return [
-        each for each in pictures if each.drawn is None or each.drawn - each.timestamp - base < FRAME_MS / 2
+        each
+        for each in pictures
+        if each.held < FRAME_MS and (each.drawn is None or each.drawn - each.timestamp - base < FRAME_MS / 2)
     ]
 
 
@@ -131,6 +141,7 @@ async def watched(browser: Browser, url: str, seconds: float, *scripts: str) -> 
             sample["seenMs"],
             sample["drawnMs"],
             sample["claimMs"],
+            sample["heldMs"],
         )
         for sample in samples
     ]

@@ -315,6 +315,17 @@ async def test_each_fault_is_found_at_its_step() -> None:
                 assert steps[culprit]["advice"], name
 
 
+async def test_of_a_worker_a_viewer_learns_only_that_it_runs() -> None:
+    unknown = {"cpu": None, "loop_lag_s": None, "viewers": None}
+    known = changed(diagnosis__worker={**healthy()["diagnosis"]["worker"], **unknown})
+    async with blank_page() as page:
+        result = await page.evaluate(_CHAIN, known)
+    worker = result["steps"][ORDER.index("worker")]
+    assert (worker["verdict"], worker["text"]) == ("good", "It runs.")
+    assert worker["facts"] == [["Worker", "fanout-0"], ["State", "up"]]
+    assert result["culprit"] is None
+
+
 async def test_what_lies_behind_a_fault_is_not_blamed() -> None:
     known = changed(
         **REFUSED,
@@ -438,6 +449,28 @@ async def test_events_are_read_wherever_the_stream_is_cut() -> None:
         )
     expected = [{"id": "7", "data": '{"text": "a: b"}'}, {"id": "8", "data": "1\n2"}]
     assert readings == [expected] * len(stream)
+
+
+async def test_a_listener_says_who_it_is_by_the_token_of_the_page() -> None:
+    said: list[str | None] = []
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        said.append(request.headers.get("Authorization"))
+        return web.Response(status=401)
+
+    async with blank_page("/?lang=ko", events) as page:
+        problem = await page.evaluate(
+            """async () => {
+                const [{ServerEvents}, {useToken}] =
+                    await Promise.all([import('/panel/events.js'), import('/shared/api.js')]);
+                useToken('view-key');
+                return new Promise((resolve) => {
+                    const events = new ServerEvents(() => {}, (text) => { events.close(); resolve(text); });
+                });
+            }"""
+        )
+    assert said == ["Bearer view-key"]
+    assert problem == "서버 응답 코드: 401"  # what the server leaves unsaid is said in the viewer's language
 
 
 async def test_a_listener_comes_again_and_misses_nothing() -> None:
@@ -591,7 +624,7 @@ async def test_without_a_clipboard_the_text_is_copied_or_selected(works: bool) -
             """async (works) => {
                 Object.defineProperty(navigator, 'clipboard', {value: undefined}); // as on a page without TLS
                 document.execCommand = () => works;
-                const {copyButton} = await import('/panel/copy.js');
+                const {copyButton} = await import('/shared/copy.js');
                 document.body.append(copyButton('Copy it', () => 'all of it'));
             }""",
             works,

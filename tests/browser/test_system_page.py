@@ -78,10 +78,39 @@ async def shows(row: Locator, *patterns: str) -> None:
         await expect(row).to_contain_text(re.compile(pattern), timeout=SLOW_MS)
 
 
+async def comes_back_to_known_pages_alone(page: Page, root: str) -> None:
+    """Whatever a link to the login says."""
+    for asked, back in (
+        ("?to=system", "/system"),
+        ("?lang=en&to=system#cam0", "/system?lang=en#cam0"),
+        ("?cameras=cam0,cam1&grid=4#cam0", "/?cameras=cam0,cam1&grid=4#cam0"),
+        *(
+            (f"?to={to}", "/")
+            for to in ("https://example.org/", "//example.org", "system/../x", "constructor")
+        ),
+    ):
+        await page.goto("about:blank")
+        await page.goto(f"{root}/login{asked}")
+        await expect(page.locator("#known-title")).to_have_text("otto")
+        assert await page.locator("#back").evaluate("link => link.href") == root + back
+        words = "System" if back.startswith("/system") else "To the cameras"
+        assert await page.locator("#back").text_content() == words
+
+
 async def test_it_is_for_operators() -> None:
     async with watched(workers=2, auth={"users": USERS}) as (system, browser):
         stranger = await opened(browser, f"{system.url}/system")
-        await stranger.page.wait_for_url("**/login*")
+        await stranger.page.wait_for_url("**/login?to=system")
+        await stranger.page.fill("#name", "otto")
+        await stranger.page.fill("#password", "wrong")
+        await stranger.page.click("#login button")
+        await expect(stranger.page.locator("#refused")).to_contain_text("wrong")
+        await expect(stranger.page.locator("#password")).to_have_value("")
+        await stranger.page.fill("#password", password_of("otto"))
+        await stranger.page.click("#login button")
+        await stranger.page.wait_for_url(f"{system.url}/system")
+        await expect(stranger.page.locator("#account")).to_have_text("otto")
+        await comes_back_to_known_pages_alone(stranger.page, system.url)
 
         wall = await opened(browser, f"{system.url}/system", "wall")
         await expect(wall.page.locator("#refused")).to_contain_text("for operators and admins")

@@ -133,6 +133,11 @@ async def test_in_korean(site: Site) -> None:
         assert words["title"] == title
         assert words["advice"].endswith(("세요.", "니다."))
     assert await wall.page.locator("header nav").inner_text() == "월\n시스템"
+    # Who chooses another language gets it, whatever the address asked for.
+    await wall.page.click("[popovertarget=settings]")
+    await wall.page.get_by_label("언어").select_option("en")
+    await wall.page.locator("header nav").get_by_text("Wall").wait_for()
+    assert wall.page.url == f"{site.system.url}/"
     await wall.page.context.close()
 
 
@@ -146,6 +151,8 @@ async def test_what_is_said_has_room(site: Site) -> None:
         )
         for width, height in SIZES:
             await wall.page.set_viewport_size({"width": width, "height": height})
+            across = "document.documentElement.scrollWidth - innerWidth"
+            assert await wall.page.evaluate(across) <= 0, (width, language)
             for text in await wall.page.evaluate(TEXTS):
                 assert text["shown"]
                 assert text["below"] <= 1 and text["above"] <= 0 and text["aside"] <= 0, (width, text)

@@ -1,5 +1,6 @@
 """The page's pure modules, each imported by Chromium alone: no server, no camera."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from itertools import product
 from typing import Any
@@ -32,6 +33,16 @@ class Modules:
         return await self.page.evaluate(
             f"async (given) => {{ const m = await import('/{module}'); {body} }}", list(given)
         )
+
+    @contextlib.asynccontextmanager
+    async def asked(self, search: str) -> AsyncIterator["Modules"]:
+        """The same in a tab of its own whose address asks for something."""
+        browser = self.page.context.browser
+        assert browser is not None
+        page = await browser.new_page()
+        await page.goto(f"{self.page.url}{search}")
+        yield Modules(page)
+        await page.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -185,15 +196,16 @@ PLAYING = {
     "session": "s",
     "problem": "",
     "problemStatus": 0,
+    "problemWaitMs": 0,
+    "hasPicture": True,
     "stillMs": 40,
     "pictureMs": 40,
-    "lastFrameAt": 1,
     "reconnects": 0,
     "retryAt": 0,
 }
-FIRST = {**PLAYING, "stillMs": None, "lastFrameAt": None}
+FIRST = {**PLAYING, "stillMs": None, "hasPicture": False}
 STILL = {**PLAYING, "stillMs": 1300}
-WAITING = {**STILL, "phase": "waiting", "session": None}
+WAITING = {**STILL, "phase": "waiting", "session": None, "hasPicture": False}
 RELEASED = {**WAITING, "phase": "released", "stillMs": 100}
 LIVE = {"state": "live", "error": None}
 
@@ -206,6 +218,7 @@ LIVE = {"state": "live", "error": None}
         (PLAYING, {"state": "stalled"}, True, None),
         ({**PLAYING, "phase": "connecting"}, LIVE, True, None),
         (STILL, LIVE, True, "frozen"),
+        ({**STILL, "reconnects": 3}, LIVE, True, "frozen"),  # this session has shown some
         (STILL, LIVE, False, "away"),
         ({**STILL, "pictureMs": 1000}, LIVE, True, None),  # a picture a second
         ({**STILL, "pictureMs": 1000, "stillMs": 3100}, LIVE, True, "frozen"),
@@ -227,8 +240,9 @@ LIVE = {"state": "live", "error": None}
         ({**WAITING, "problemStatus": 403}, LIVE, True, "forbidden"),
         ({**WAITING, "problemStatus": 404}, LIVE, True, "gone"),
         ({**WAITING, "problemStatus": 406}, LIVE, True, "unsupported"),
-        ({**WAITING, "problemStatus": 503}, LIVE, True, "full"),
-        ({**WAITING, "problemStatus": 503}, {"state": "backing_off"}, True, "offline"),
+        ({**WAITING, "problemStatus": 503, "problemWaitMs": 5000}, LIVE, True, "full"),
+        ({**WAITING, "problemStatus": 503, "problemWaitMs": 1000}, LIVE, True, "reconnecting"),
+        ({**WAITING, "problemStatus": 503, "problemWaitMs": 5000}, {"state": "down"}, True, "down"),
         ({**STILL, "problemStatus": 503}, LIVE, True, "frozen"),
         (RELEASED, LIVE, True, "released"),
         (RELEASED, LIVE, False, "released"),
@@ -356,7 +370,7 @@ _ZOOMED = """document.body.replaceChildren();
         frame.dispatchEvent(new WheelEvent('wheel', turned));
     };
     const point = (kind, pointerId, clientX, clientY) => {
-        frame.dispatchEvent(new PointerEvent(kind, { pointerId, clientX, clientY }));
+        frame.dispatchEvent(new PointerEvent(kind, { pointerId, clientX, clientY, buttons: 1 }));
     };
 """
 
@@ -419,3 +433,33 @@ async def test_two_fingers_zoom(modules: Modules) -> None:
         point('pointermove', 2, 0, 0);
         return [apart, together, zoom.scale];"""
     assert await modules.run("tile/zoom.js", body) == [2, 1, 1]
+
+
+async def test_what_is_no_key_is_no_text(modules: Modules) -> None:
+    body = "return given.flatMap((key) => [m.t(key), m.hasText(key)]);"
+    keys = ["constructor", "toString", "__proto__", "no.such.key"]
+    found = await modules.run("shared/texts.js", body, *keys)
+    assert found == [word for key in keys for word in (key, False)]
+    assert await modules.run("shared/texts.js", "return m.t('page.wall');") == "Wall"
+
+
+async def test_the_address_asks_for_a_language(modules: Modules) -> None:
+    for asked, language in (("ko", "ko"), ("constructor", "en"), ("__proto__", "en"), ("", "en")):
+        async with modules.asked(f"?lang={asked}") as there:
+            assert await there.run("shared/texts.js", "m.fillTexts(); return m.language;") == language
+            assert await there.page.evaluate("document.documentElement.lang") == language
+
+
+async def test_failures_are_told_in_the_language_of_the_viewer(modules: Modules) -> None:
+    answered = (
+        "try { await m.ask('GET', 'nothing'); } catch (error) { return [error.status, error.message]; }"
+    )
+    away = """const signaling = new m.Signaling();
+        try { await signaling.request({}); } catch (error) { return [error.status, error.message]; }"""
+    for language, unreachable, refused in (
+        ("en", "the server is not reachable", "the server answers 404"),
+        ("ko", "서버에 연결할 수 없습니다", "서버 응답 코드: 404"),
+    ):
+        async with modules.asked(f"?lang={language}") as there:
+            assert await there.run("shared/api.js", answered) == [404, refused]
+            assert await there.run("media/signaling.js", away) == [0, unreachable]

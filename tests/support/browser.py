@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import shlex
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Locator, Page, async_playwright
+
+from tests.support.netns import Namespace
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -107,14 +112,28 @@ class ViewerPage:
 
 
 @contextlib.asynccontextmanager
-async def chromium() -> AsyncIterator[Browser]:
+async def chromium(inside: Namespace | None = None) -> AsyncIterator[Browser]:
     """A headless Chromium that takes loopback candidates and plays without a click."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        try:
-            yield browser
-        finally:
-            await browser.close()
+        with _program(inside) as program:
+            browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+            try:
+                yield browser
+            finally:
+                await browser.close()
+
+
+@contextlib.contextmanager
+def _program(inside: Namespace | None) -> Iterator[str]:
+    """Chromium as one file to start it by, since Playwright knows no other."""
+    if inside is None:
+        yield CHROMIUM
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "chromium"
+        program.write_text(f'#!/bin/sh\nexec {shlex.join(inside.command)} {CHROMIUM} "$@"\n')
+        program.chmod(0o755)
+        yield str(program)
 
 
 async def open_viewer(browser: Browser, url: str, script: str | None = None) -> ViewerPage:

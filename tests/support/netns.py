@@ -30,6 +30,8 @@ class Namespace:
 
     name: str
     address: str
+    near: str
+    "The address of our end."
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ def namespace() -> Iterator[Namespace]:
     net = f"{_BLOCK}.{random.randrange(256)}.{random.randrange(64) * 4}"
     host, last = net.rsplit(".", 1)
     near_address, far_address = f"{host}.{int(last) + 1}", f"{host}.{int(last) + 2}"
-    far = Namespace(name, far_address)
+    far = Namespace(name, far_address, near_address)
     try:
         _ip("netns", "add", name)
         # To enter it ip(8) remounts the root, which a chroot without a mount of its own does not allow.

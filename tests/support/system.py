@@ -163,6 +163,7 @@ class System:
 def write_config(
     path: Path,
     cameras: Mapping[str, Mapping[str, object]],
+    listen: str,
     http_port: int,
     media_port: int,
     workers: int,
@@ -172,7 +173,7 @@ def write_config(
     """A configuration file with these cameras and ports, offering loopback only unless `media` says else."""
     content = {
         "cameras": {name: dict(camera) for name, camera in cameras.items()},
-        "http": {"listen": f"127.0.0.1:{http_port}"},
+        "http": {"listen": f"{listen}:{http_port}"},
         "media": {"port": media_port, "advertise": ["127.0.0.1"], **media},
         "fanout": {"workers": workers},
         **more,
@@ -186,15 +187,18 @@ async def running_system(
     workers: int = 1,
     media: Mapping[str, object] | None = None,
     more: Mapping[str, object] | None = None,
+    listen: str = "127.0.0.1",
 ) -> AsyncIterator[System]:
     """Starts everything, waits for /healthz, and stops it with ctrl-C at the end of the block.
 
-    `media` goes into that part of the configuration, `more` are whole parts.
+    `media` goes into that part of the configuration, `more` are whole parts; `listen`: 127.0.0.1 or 0.0.0.0.
     """
     # Short, as the kernel bounds the paths of sockets.
     folder = Path(tempfile.mkdtemp(prefix="cctv3-"))
     http_port, media_port = free_tcp_port(), free_media_ports(workers)
-    write_config(folder / "config.yaml", cameras, http_port, media_port, workers, media or {}, more or {})
+    write_config(
+        folder / "config.yaml", cameras, listen, http_port, media_port, workers, media or {}, more or {}
+    )
     with (folder / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "common.supervision", "--config", str(folder / "config.yaml")),

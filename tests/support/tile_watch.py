@@ -1,7 +1,7 @@
 """What a wall says of each tile, at each repaint, beside the pictures that it really shows.
 
-    viewer = await open_tiles(browser, url)
-    changes = await viewer.changes("door")
+viewer = await open_tiles(browser, url)
+changes = await viewer.changes("door")
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,14 @@ _WATCH = """(() => {
     const tiles = window.watchedTiles = {};
     const watched = new WeakSet();
     const pictures = (video, tile) => {
-        const shown = (at) => {
-            tile.pictures += 1;
-            tile.pictureAt = at;
+        let last;
+        const shown = (at, {rtpTimestamp}) => {
+            // The end of a stream is told like a picture.
+            if (rtpTimestamp !== undefined && rtpTimestamp !== last) {
+                tile.pictures += 1;
+                tile.pictureAt = at;
+            }
+            last = rtpTimestamp;
             video.requestVideoFrameCallback(shown);
         };
         video.requestVideoFrameCallback(shown);

@@ -160,8 +160,6 @@ export class Player extends EventTarget {
     this.camera = camera;
     this.reconnects = 0;
     this.moves = 0;
-    this.problem = "";
-    this.problemStatus = 0;
     this.quality = quality;
     this.refusal = "";
     this.hasSound = false;
@@ -241,6 +239,8 @@ export class Player extends EventTarget {
 
   #begin() {
     this.firstFrameMs = null;
+    this.problem = "";
+    this.problemStatus = 0;
     this.#wantedAt = performance.now();
     this.#start();
   }

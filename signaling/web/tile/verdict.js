@@ -43,8 +43,8 @@ function kindOf(player, camera, { serverAnswers, isStranger }) {
 /**
  * Null while the picture is live; else {kind, old, retryMs, detail}.
  *
- * `page` is what the page knows of the server. `old`: a picture is on screen that is not live. `kind` names the words: texts `verdict.KIND.title` and
- * `verdict.KIND.advice`. `detail` is what the camera or the server said.
+ * `page` is what the page knows of the server. `old`: a picture is on screen that is not live. `kind` names the
+ * words: texts `verdict.KIND.title` and `verdict.KIND.advice`. `detail` is what the camera or the server said.
  */
 export function verdict(player, camera, page) {
   const { stillMs } = player;

@@ -60,10 +60,17 @@ export class Drag {
     const far = Math.hypot(event.clientX - held.x, event.clientY - held.y) > START_PX;
     if (!held.dragging) {
       if (!far) return;
-      if (held.timer) this.#end(held); // it scrolls
-      else this.#begin(held);
-      return;
+      if (held.timer) {
+        this.#end(held); // it scrolls
+        return;
+      }
+      this.#begin(held);
     }
+    this.#follow(held, event);
+  }
+
+  /** Puts the tile in place of the one under the pointer. */
+  #follow(held, event) {
     const over = document.elementsFromPoint(event.clientX, event.clientY)
       .map((element) => element.closest?.(".tile"))
       .find((tile) => tile && tile !== held.tile);
@@ -77,6 +84,7 @@ export class Drag {
     if (held?.pointer !== event.pointerId) return;
     if (held.dragging) {
       this.#swallow = event.type === "pointerup";
+      if (this.#swallow) this.#follow(held, event);
       this.#dropped();
     }
     this.#end(held);

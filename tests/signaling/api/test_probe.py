@@ -113,7 +113,9 @@ async def test_only_some_at_a_time(system: System, monkeypatch: pytest.MonkeyPat
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert not trials()
-    assert [entry["result"] for entry in audited(system)] == ["no-answer"] * 3  # the busy one is not among them
+    assert [entry["result"] for entry in audited(system)] == [
+        "no-answer"
+    ] * 3  # the busy one is not among them
 
 
 async def test_one_that_takes_too_long(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
