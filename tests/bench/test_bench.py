@@ -81,3 +81,13 @@ def test_ingest_gives_its_figures(tmp_path: Path) -> None:
         assert step["access_units"] > 20 and step["gaps"] == 0
         assert 0 < step["delay_p50_ms"] <= step["delay_max_ms"]
     assert figures["cameras"]["access_units"] > 40
+
+
+@pytest.mark.soak
+def test_a_wall_gives_its_figures(tmp_path: Path) -> None:
+    figures, text = bench(tmp_path, "wall", "--viewers", "3", "--seconds", "1.2")
+    (wall,) = figures["wall"]
+    assert (wall["tiles"], len(wall["last"]), wall["reconnects"]) == (3, 5, 0)
+    assert all(0 < first <= last for first, last in zip(wall["first"], wall["last"], strict=True))
+    assert wall["shown"] > 0.5 and wall["browser_percent"] > wall["worker_percent"] > 0
+    assert "wall of 3 tiles" in text

@@ -221,6 +221,8 @@ async def test_the_log_tells_each_what_they_may_know() -> None:
         away = operator.page.locator(".log .state")
         await expect(away).to_contain_text("Events of the server do not come at present", timeout=SOON_MS)
         await expect(away).to_be_hidden(timeout=2 * SOON_MS)
+        # The one that was started again knows of the worker.
+        await expect(operator.page.locator(".row", has_text="fanout-0 is up")).to_have_count(2)
         os.kill(system.pid("fanout-0"), signal.SIGKILL)
         await logged(operator.page, "Error.*fanout-0")
         assert operator.errors == viewer.errors == []

@@ -411,7 +411,7 @@ async def test_a_codec_that_shows_only_later_ends_the_session_by_name(box: Box, 
 
 async def test_h265_is_given_to_who_takes_it(box: Box) -> None:
     box.camera.main.codec = "H265"
-    await asyncio.sleep(GOP * INTERVAL_S)
+    await asyncio.sleep(3 * GOP * INTERVAL_S)  # nothing of before is cached any more
     viewer = Viewer(decrypt=True, features=WITH_H265)
     await box.watch(viewer, (RenditionFormat("main", H265, None),))
     await viewer.until(lambda: len(viewer.access_units) >= 2 * GOP)

@@ -34,7 +34,7 @@ export class Cameras {
   #table;
   #poll;
   #form;
-  #moving = false;
+  #moves = Promise.resolve();
 
   /** `configures`: may change them; `poll()` has everything asked for and shown now. */
   constructor(configures, poll) {
@@ -137,18 +137,21 @@ export class Cameras {
     return order.length === this.#cameras.length && order.every((name, index) => name === this.#cameras[index].name);
   }
 
-  async #move(name, by) {
+  /** One after the other: who presses twice means two places. */
+  #move(name, by) {
+    this.#moves = this.#moves.then(() => this.#moveNow(name, by));
+  }
+
+  async #moveNow(name, by) {
     const order = this.#cameras.map((camera) => camera.name);
     const from = order.indexOf(name);
-    if (this.#moving || !this.#isArranged || !(from + by in order)) return;
+    if (!this.#isArranged || !(from + by in order)) return;
     [order[from], order[from + by]] = [order[from + by], order[from]];
-    this.#moving = true;
     await this.#try(async () => {
       await ask("PUT", "api/v1/cameras-order", { body: { order } });
       await this.#changed(t("admin.moved", { name, position: from + by + 1 }));
       this.#table.settle();
     });
-    this.#moving = false;
   }
 
   async #open(name) {
