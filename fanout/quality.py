@@ -1,8 +1,8 @@
 """Which rendition one viewer is given: what it asks for, or as much as its link carries.
 
 Down at once when the link is full; then up by steps, each only after a probe has shown that the link carries
-it. A probe is old packets sent again beside the media, at first little more than the media itself, so that a link
-that is still bad is hardly hurt by it.
+it. A probe is old packets sent again beside the media, at first little more than the media itself, so that a
+link that is still bad is hardly hurt by it.
 """
 
 from dataclasses import dataclass

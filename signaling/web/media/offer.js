@@ -22,11 +22,13 @@ function askForExtensions(transceiver) {
 
 /** A peer connection that wants video and sound. */
 class Offer {
+  #recorder;
   candidates = []; // gathered before anybody listened
   recording = null; // the recorder's number of it
   madeAt = performance.now();
 
   constructor(iceServers, recorder) {
+    this.#recorder = recorder;
     this.iceServers = JSON.stringify(iceServers);
     this.peer = new RTCPeerConnection({ bundlePolicy: "max-bundle", iceServers });
     for (const kind of ["video", "audio"]) {
@@ -43,6 +45,11 @@ class Offer {
     };
     this.ready = this.peer.setLocalDescription();
     this.ready.catch(() => {}); // whoever takes the offer awaits it
+  }
+
+  close() {
+    this.peer.close();
+    if (this.recording !== null) this.#recorder.end(this.recording);
   }
 }
 
@@ -68,7 +75,7 @@ export class Offers {
     }
   }
 
-  /** `{peer, candidates, recording, ready}`: the description is set when `ready` is fulfilled. */
+  /** `{peer, candidates, recording, ready, close()}`: the description is set when `ready` is fulfilled. */
   take(iceServers) {
     const offer = this.#fits(iceServers) ? this.#spare : new Offer(iceServers, this.#recorder);
     if (offer === this.#spare) this.#spare = null;
@@ -86,7 +93,7 @@ export class Offers {
   }
 
   #drop() {
-    this.#spare?.peer.close();
+    this.#spare?.close();
     this.#spare = null;
   }
 }

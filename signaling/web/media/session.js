@@ -77,7 +77,7 @@ export class Session {
     this.peer.ontrack = null;
     this.peer.onconnectionstatechange = null;
     this.peer.onicecandidate = null;
-    this.peer.close();
+    this.#offer.close();
   }
 
   #tellEnd() {

@@ -38,6 +38,11 @@ export class Recorder extends EventTarget {
     this.tell({ type: "assign", recording, tile });
   }
 
+  /** Its connection is closed. */
+  end(recording) {
+    this.tell({ type: "end", recording });
+  }
+
   forget(tile) {
     this.#kept.delete(tile);
     this.tell({ type: "forget", tile });

@@ -2,6 +2,7 @@
 //
 // Pictures come by RTCRtpScriptTransform (W3C webrtc-encoded-transform) with the `recording` that they belong to, and go
 // on unchanged. A tile has the recordings of its sessions, one after the other. Messages in: `assign` {recording, tile},
+// `end` {recording} (its connection is closed, which the stream of its pictures does not say in all browsers),
 // `forget` {tile}, `play` {tile, canvas}, `seek` {atMs}, `pause`, `resume`, `stop`. Out: `kept` {tiles: [[tile, ms]…]}
 // each second, `playing` {atMs, lengthMs, arrivedMs} for each picture shown, `ended`, `failed` {text}.
 
@@ -19,9 +20,9 @@ let octets = 0;
 let replay = null;
 
 onrtctransform = async ({ transformer }) => {
-  const recording = { pictures: [], over: false };
-  recordings.set(transformer.options.recording, recording);
   const reader = transformer.readable.getReader();
+  const recording = { pictures: [], over: false, reader };
+  recordings.set(transformer.options.recording, recording);
   const writer = transformer.writable.getWriter();
   try {
     for (;;) {
@@ -248,6 +249,13 @@ function play(tile, canvas) {
   else replay = new Replay(canvas, pictures);
 }
 
+function end(id) {
+  const recording = recordings.get(id);
+  if (!recording) return;
+  recording.over = true;
+  recording.reader.cancel().catch(() => {});
+}
+
 function forget(tile) {
   for (const id of tiles.get(tile) ?? []) {
     if (recordings.has(id)) discard(id);
@@ -259,6 +267,9 @@ onmessage = ({ data }) => {
   switch (data.type) {
     case "assign":
       tiles.set(data.tile, [...(tiles.get(data.tile) ?? []), data.recording]);
+      break;
+    case "end":
+      end(data.recording);
       break;
     case "forget":
       forget(data.tile);
