@@ -216,5 +216,5 @@ async def test_as_an_element() -> None:
             return not await own.sessions()
 
         await own.until(nobody, 5.0)
-        assert len(page.frames) == 1
+        await own.until(lambda: len(page.frames) == 1, 5.0)
         assert not await page.evaluate("heard.some(({ camera }) => camera === 'forged')")

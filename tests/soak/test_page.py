@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 import pytest
-from playwright.async_api import Browser, CDPSession
+from playwright.async_api import Browser, CDPSession, Route
 
 from tests.support.browser import ViewerPage, chromium
 from tests.support.ports import free_tcp_port
@@ -22,6 +22,8 @@ RECONNECTS, WARM_RECONNECTS, ROUND = 1000, 200, 50
 TILES = 16
 MINUTES, WARM_MINUTES = 10, 4
 "Chromium's buffers grow for three minutes."
+KEPT_S = 35
+"By then what is kept for the replay is that of the present session."
 MEGABYTE = 1 << 20
 HEAP_MB = 2.0
 RESIDENT_MB = 40.0
@@ -53,7 +55,8 @@ _BREAK = """async (count) => {
         let peer;
         await until(() => {
             peer = window.peers().find(({ connectionState }) => connectionState === 'connected');
-            return peer && window.cctv3.chosen.phase === 'playing' && window.cctv3.chosen.kind === 'live';
+            const { phase, pictureAgeMs } = window.cctv3.chosen;
+            return peer && phase === 'playing' && pictureAgeMs < 50;
         });
         const { session } = window.cctv3.chosen;
         peer.close();
@@ -78,13 +81,16 @@ class Held:
     peers: int
     "Peer connections that are referred to."
     open_peers: int
+    recordings: int
+    "Of sessions, for the replay."
     resident_mb: float
     "Of its renderer process."
 
     def __str__(self) -> str:
         return (
             f"JS heap {self.heap_mb:.1f} MB, {self.nodes} nodes, {self.listeners} listeners, "
-            f"{self.peers} peer connections ({self.open_peers} open), renderer {self.resident_mb:.0f} MB"
+            f"{self.peers} peer connections ({self.open_peers} open), {self.recordings} recordings, "
+            f"renderer {self.resident_mb:.0f} MB"
         )
 
 
@@ -111,6 +117,7 @@ async def held(viewer: ViewerPage, devtools: CDPSession) -> Held:
         int(metrics["JSEventListeners"]),
         len(states),
         sum(state != "closed" for state in states),
+        await viewer.page.workers[0].evaluate("recordings()"),
         renderer_mb(),
     )
 
@@ -118,14 +125,21 @@ async def held(viewer: ViewerPage, devtools: CDPSession) -> Held:
 def assert_flat(before: Held, after: Held, peers: int) -> None:
     assert after.heap_mb < before.heap_mb + HEAP_MB
     assert after.nodes < before.nodes + FEW and after.listeners < before.listeners + FEW
-    assert after.peers <= peers and after.open_peers <= peers
+    assert after.peers <= peers and after.open_peers <= peers and after.recordings <= peers
     assert after.resident_mb < before.resident_mb + RESIDENT_MB
+
+
+async def let_recordings_be_counted(route: Route) -> None:
+    response = await route.fetch()
+    text = await response.text() + "globalThis.recordings = () => recordings.size;\n"
+    await route.fulfill(response=response, body=text)
 
 
 @contextlib.asynccontextmanager
 async def opened(browser: Browser, url: str) -> AsyncIterator[tuple[ViewerPage, CDPSession]]:
     page = await browser.new_page(viewport={"width": 1600, "height": 900})
     await page.add_init_script(_PEERS)
+    await page.route("**/replay/worker.js", let_recordings_be_counted)
     viewer = ViewerPage(page)
     await page.goto(url)
     devtools = await page.context.new_cdp_session(page)
@@ -148,11 +162,13 @@ async def test_a_thousand_reconnects() -> None:
         took_s = 0.0
         for done in range(0, WARM_RECONNECTS + RECONNECTS, ROUND):
             if done == WARM_RECONNECTS:
+                await asyncio.sleep(KEPT_S)
                 before = await held(viewer, devtools)
             began = time.monotonic()
             await viewer.page.evaluate(_BREAK, ROUND)
             took_s += time.monotonic() - began
             await devtools.send("HeapProfiler.collectGarbage")
+        await asyncio.sleep(KEPT_S)
         after = await held(viewer, devtools)
         reconnects = (await viewer.facts())["reconnects"]
         print(f"\n{reconnects} reconnects, {took_s / reconnects:.2f} s each")

@@ -14,7 +14,7 @@ const TICK_MS = 10;
 const LOOK_MS = 1000;
 const SPS = 7; // NAL unit type (ITU-T H.264 table 7-1)
 
-const recordings = new Map(); // id -> {pictures: [{key, data, rtpTimestamp, atMs: of arrival by Date, keptAt: by performance.now()}], over}
+const recordings = new Map(); // id -> {pictures: [{key, data, rtpTimestamp, atMs: of arrival by Date, keptAt: by performance.now()}], over, reader}
 const tiles = new Map(); // tile -> ids of its recordings, oldest first
 let octets = 0;
 let replay = null;

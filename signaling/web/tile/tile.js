@@ -14,6 +14,7 @@ const SMALL_PX = 800; // a picture narrower than that, in pixels of the screen, 
 const ASPECT = 16 / 9;
 const AGE_MS = 1000;
 const DOUBLE_CLICK_MS = 500;
+const OUTDATED_MS = 5000; // by then it is what the present wish is given, too
 const NOTE_MS = 4000;
 const SUB_AGAIN_MS = 300_000;
 const BROKEN = ["backing_off", "failed"];
@@ -44,6 +45,7 @@ export class Tile extends EventTarget {
   #replay = null; // where the page records
   #wasMuted = true; // before a replay
   #outdated = null; // what was given for another wish
+  #outdatedAt = -Infinity; // performance.now()
   #noted = ""; // said for a moment
 
   /** `tools` are the names of the buttons that it has. */
@@ -126,7 +128,10 @@ export class Tile extends EventTarget {
   fit() {
     if (this.player.phase === "idle") return;
     const quality = this.#fitting();
-    if (quality !== this.player.quality) this.#outdated = this.player.showing;
+    if (quality !== this.player.quality) {
+      this.#outdated = this.player.showing;
+      this.#outdatedAt = performance.now();
+    }
     this.player.select(quality);
   }
 
@@ -280,7 +285,9 @@ export class Tile extends EventTarget {
       this.#agedAt = performance.now();
       say(age, ageMs === null ? "" : ageText(ageMs));
     }
-    const { showing, reason } = (player.showing !== this.#outdated && player.showing) || {};
+    const isOutdated =
+      player.showing === this.#outdated && performance.now() - this.#outdatedAt < OUTDATED_MS;
+    const { showing, reason } = (!isOutdated && player.showing) || {};
     // What was asked for because the tile is small needs no words.
     const expected = this.wish === "auto" && showing === "sub" && player.quality === "sub";
     const note = this.#noted || player.refusal || (showing && showing !== "main" && !expected ? t(`tile.given.${showing}`, { reason }) : "");
