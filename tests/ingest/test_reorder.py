@@ -103,7 +103,7 @@ def test_what_else_is_on_the_port_passes():
     assert sequences(buffer.push([packet(4), packet(3, payload_type=97)], 0.0)) == [3, 4]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32), st.integers(0, 65_535), st.sampled_from([0.0, 0.01, 0.05]))
 def test_jitter_below_the_limit_changes_nothing_but_the_time(seed, first, loss):
     rng = random.Random(seed)
@@ -129,7 +129,7 @@ def test_jitter_below_the_limit_changes_nothing_but_the_time(seed, first, loss):
     assert buffer.dropped == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(

@@ -220,7 +220,7 @@ def test_receiver_report_before_anything_came():
 
 
 @pytest.mark.parametrize("reorder", [False, True])
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     packets=st.lists(
         st.one_of(st.binary(max_size=40), st.builds(packet, st.integers(0, 9), st.binary(max_size=8)))

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.rtp import SenderReport
@@ -300,7 +300,6 @@ FRAME = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(FRAME, max_size=60))
 def test_capture_goes_with_the_timeline_whatever_the_camera_says(frames):
     line = timeline()

@@ -66,7 +66,7 @@ async def test_any_octets_and_any_object() -> None:
             max_leaves=8,
         )
 
-        @settings(max_examples=60, deadline=None, database=None)
+        @settings(max_examples=60, database=None)
         @given(st.lists(st.binary(max_size=60), max_size=1), values)
         def collect(octets: list[bytes], value: object) -> None:
             bodies.extend(octets)

@@ -449,7 +449,7 @@ def test_any_message_gets_a_reply(tmp_path: Path) -> None:
         system = runner.run(started(tmp_path))
         socket = runner.run(system.client.ws_connect(f"{system.url}/ws"))
 
-        @settings(max_examples=80, deadline=None)
+        @settings(max_examples=80)
         @given(st.dictionaries(keys, values), kinds)
         def fuzz(content: dict[str, object], kind: str) -> None:
             runner.run(exchange(socket, {**content, "type": kind}))

@@ -324,7 +324,7 @@ def test_any_body_gets_a_documented_status(tmp_path: Path) -> None:
     with asyncio.Runner() as runner:
         system = runner.run(started(tmp_path))
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=60)
         @given(bodies)
         def fuzz(body: bytes) -> None:
             assert runner.run(send(system, body)) in {201, 400}

@@ -28,6 +28,7 @@ let me = null;
 let panel = null;
 let panelTile = null; // that it is about
 let followed = false; // the address, as it was at first
+let goingBack = false; // asked of the browser, which does so a little later
 
 /** The layout that is shown by name, or null: all cameras, as this browser keeps them, or what the address says. */
 let layoutName = address.layout === null ? null : address.name;
@@ -43,23 +44,34 @@ function nameInAddress() {
 
 /** Fills the wall with a camera, or shows all again; the browser's way back does so too. */
 function enlarge(camera) {
-  if (camera === (wall.large?.camera ?? null)) return;
-  const here = location.pathname + location.search;
-  if (camera === null) {
-    if (history.state?.enlarged) history.back();
-    else {
-      history.replaceState(null, "", here);
-      wall.enlarge(null);
-    }
-    return;
-  }
-  const there = `${here}#${encodeURIComponent(camera)}`;
-  if (wall.large) history.replaceState(history.state, "", there);
-  else history.pushState({ enlarged: true }, "", there);
+  const before = wall.large;
+  if (camera === (before?.camera ?? null)) return;
   wall.enlarge(camera);
+  if (!goingBack) sayInAddress(before !== null);
+}
+
+/** Makes the address tell which camera fills the wall; with one that another has replaced, no step back is added. */
+function sayInAddress(isReplaced) {
+  const here = location.pathname + location.search;
+  if (wall.large) {
+    const there = `${here}#${encodeURIComponent(wall.large.camera)}`;
+    if (isReplaced) history.replaceState(history.state, "", there);
+    else history.pushState({ enlarged: true }, "", there);
+  } else if (history.state?.enlarged) {
+    goingBack = true;
+    history.back();
+  } else {
+    history.replaceState(null, "", here);
+  }
 }
 
 function followAddress() {
+  // Whatever was chosen while the browser went back counts; a second step back would leave the page.
+  if (goingBack) {
+    goingBack = false;
+    if (wall.large) sayInAddress(false);
+    return;
+  }
   const camera = nameInAddress();
   if (camera === SCREEN) return; // the way past the header
   wall.enlarge(camera);

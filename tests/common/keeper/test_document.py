@@ -122,7 +122,7 @@ VALUES = st.booleans() | st.text(max_size=20) | st.integers() | st.lists(st.text
 ENTRIES = st.dictionaries(st.sampled_from(["url", "audio", "transport", "sub", "more"]), VALUES)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from([TEXT, EXAMPLE]), st.data(), ENTRIES)
 def test_any_entry_is_read_back_and_nothing_else_changes(
     text: str, data: st.DataObject, entry: dict[str, object]

@@ -192,7 +192,7 @@ def files(draw: st.DrawFn) -> Written:
     return Written(text, names, own)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(files(), st.randoms(use_true_random=False))
 def test_only_the_order_changes(written: Written, random: object) -> None:
     names = list(written.names)

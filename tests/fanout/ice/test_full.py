@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path as FilePath
 
 import aioice
-import psutil
 import pytest
 from aioice import stun as stun_messages
 from aioice.candidate import candidate_priority
@@ -24,6 +23,7 @@ from fanout.ice.full import MAX_EARLY_RECORDS, FullAgent, FullSession
 from fanout.ice.paths import Path
 from fanout.ice.session import RemoteIce
 from tests.support.coturn import HOST, PASSWORD, USERNAME, coturn, turn
+from tests.support.descriptors import all_closed
 
 HOST_PRIORITY = candidate_priority(1, "host")
 RECORD, RTCP = b"\x16record", b"\x81\xc9rtcp"
@@ -123,12 +123,10 @@ async def server(tmp_path: FilePath) -> AsyncIterator[int]:
 @contextlib.asynccontextmanager
 async def running(*servers: IceServer, addresses: tuple[str, ...] = (HOST,)) -> AsyncIterator[FullAgent]:
     """An agent; afterwards all that it opened is closed."""
-    descriptors = psutil.Process().num_fds()
-    agent = FullAgent(servers, addresses)
-    yield agent
-    await agent.close()
-    await asyncio.sleep(0)
-    assert psutil.Process().num_fds() <= descriptors
+    async with all_closed():
+        agent = FullAgent(servers, addresses)
+        yield agent
+        await agent.close()
 
 
 @pytest.mark.parametrize("address", [HOST, "::1"])

@@ -14,6 +14,7 @@ from aioice.ice import StunProtocol
 from common.config import IceServer
 from fanout.ice.gathering import Gatherer
 from tests.support.coturn import HOST, PASSWORD, Nat, coturn, stun, turn
+from tests.support.descriptors import all_closed
 
 SIGNALING_WAITS_S = 2.0
 
@@ -48,15 +49,13 @@ def types(candidates: list[Candidate]) -> list[str]:
 
 
 async def test_reflexive_and_relayed(server: int) -> None:
-    async with Nat.before(server) as nat:
-        descriptors = psutil.Process().num_fds()
+    async with Nat.before(server) as nat, all_closed():
         host, reflexive, relayed = await gathered(Gatherer((stun(nat.port), turn(server))), HOST)
         assert types([host, reflexive, relayed]) == ["host", "srflx", "relay"]
         assert (reflexive.host, reflexive.port) == nat.mapped
         assert (reflexive.related_address, reflexive.related_port) == (host.host, host.port)
         assert host.priority > reflexive.priority > relayed.priority
         assert len({host.foundation, reflexive.foundation, relayed.foundation}) == 3
-        assert psutil.Process().num_fds() == descriptors
 
 
 async def test_without_nat_the_reflexive_candidate_is_the_host_one(server: int) -> None:
@@ -107,14 +106,12 @@ async def test_a_wrong_password_is_said_once_and_not_shown(
 async def test_a_silent_server_delays_no_answer(
     silent: int, server: int, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    descriptors = psutil.Process().num_fds()
-    servers = (stun(silent), turn(server)) if kind == "stun" else (stun(server), turn(silent))
-    found = await gathered(Gatherer(servers), HOST)
-    assert types(found) == (["host", "relay"] if kind == "stun" else ["host"])
-    assert f"{kind}:{HOST}:{silent} gave no answer within 1 s" in caplog.text
-    assert PASSWORD not in caplog.text
-    await asyncio.sleep(0)
-    assert psutil.Process().num_fds() == descriptors
+    async with all_closed():
+        servers = (stun(silent), turn(server)) if kind == "stun" else (stun(server), turn(silent))
+        found = await gathered(Gatherer(servers), HOST)
+        assert types(found) == (["host", "relay"] if kind == "stun" else ["host"])
+        assert f"{kind}:{HOST}:{silent} gave no answer within 1 s" in caplog.text
+        assert PASSWORD not in caplog.text
 
 
 async def test_a_closed_tcp_port(caplog: pytest.LogCaptureFixture) -> None:
@@ -137,16 +134,15 @@ async def test_a_stun_server_that_no_address_reaches(caplog: pytest.LogCaptureFi
 
 
 async def test_cancelled_gathering_keeps_nothing_open(silent: int) -> None:
-    descriptors = psutil.Process().num_fds()
-    connection = Connection(ice_controlling=False)
-    gatherer = Gatherer((stun(silent), turn(silent)))
-    work = asyncio.create_task(
-        gatherer.gather([HOST], connection._protocols, lambda way: StunProtocol(connection))
-    )
-    while psutil.Process().num_fds() < descriptors + 2:
-        await asyncio.sleep(0)
-    work.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await work
-    await connection.close()
-    assert psutil.Process().num_fds() == descriptors
+    async with all_closed() as descriptors:
+        connection = Connection(ice_controlling=False)
+        gatherer = Gatherer((stun(silent), turn(silent)))
+        work = asyncio.create_task(
+            gatherer.gather([HOST], connection._protocols, lambda way: StunProtocol(connection))
+        )
+        while psutil.Process().num_fds() < descriptors + 2:
+            await asyncio.sleep(0)
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+        await connection.close()

@@ -5,13 +5,13 @@ import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import psutil
 import pytest
 from aioice import stun as stun_messages
 
 from fanout.ice import turn as turn_module
 from fanout.ice.turn import MAX_HELD, MAX_PEERS, Allocation, allocate
 from tests.support.coturn import HOST, Nat, coturn, turn
+from tests.support.descriptors import all_closed
 
 BAD_PRIORITY = struct.pack("!HHI12sHH", 0x0101, 8, 0x2112A442, bytes(12), 0x0024, 1) + bytes(4)
 "What aioice's parser raises struct.error for."
@@ -60,23 +60,22 @@ async def opened(port: int, transport: str = "udp") -> tuple[Allocation, Sink]:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_both_ways_in_order_from_the_first_datagram(server: int, peer: Sink, transport: str) -> None:
-    descriptors = psutil.Process().num_fds()
-    allocation, sink = await opened(server, transport)
-    sent = [bytes([number]) * (number + 1) for number in range(MAX_HELD)]
-    for data in sent:
-        allocation.sendto(data, address_of(peer))
-    assert [await peer.arrived.get() for _ in sent] == [(data, allocation.relayed) for data in sent]
-    tasks = len(asyncio.all_tasks())
-    for data in sent:
-        allocation.sendto(data, address_of(peer))
-    assert len(asyncio.all_tasks()) == tasks
-    for data in sent:
-        assert await peer.arrived.get() == (data, allocation.relayed)
-        peer.transport.sendto(data, allocation.relayed)
-        assert await sink.arrived.get() == (data, address_of(peer))
-    allocation.close()
-    await sink.lost.wait()
-    assert psutil.Process().num_fds() == descriptors
+    async with all_closed():
+        allocation, sink = await opened(server, transport)
+        sent = [bytes([number]) * (number + 1) for number in range(MAX_HELD)]
+        for data in sent:
+            allocation.sendto(data, address_of(peer))
+        assert [await peer.arrived.get() for _ in sent] == [(data, allocation.relayed) for data in sent]
+        tasks = len(asyncio.all_tasks())
+        for data in sent:
+            allocation.sendto(data, address_of(peer))
+        assert len(asyncio.all_tasks()) == tasks
+        for data in sent:
+            assert await peer.arrived.get() == (data, allocation.relayed)
+            peer.transport.sendto(data, allocation.relayed)
+            assert await sink.arrived.get() == (data, address_of(peer))
+        allocation.close()
+        await sink.lost.wait()
     allocation.sendto(b"too late", address_of(peer))
 
 
@@ -123,12 +122,10 @@ async def test_a_peer_that_the_server_refuses_is_asked_for_again(server: int, pe
 
 
 async def test_a_wrong_password_is_a_refusal(server: int) -> None:
-    descriptors = psutil.Process().num_fds()
-    with pytest.raises(stun_messages.TransactionFailed) as caught:
-        await allocate(turn(server, password="wrong"), (HOST, server))
-    assert caught.value.response.error_code == 401
-    await asyncio.sleep(0)
-    assert psutil.Process().num_fds() == descriptors
+    async with all_closed():
+        with pytest.raises(stun_messages.TransactionFailed) as caught:
+            await allocate(turn(server, password="wrong"), (HOST, server))
+        assert caught.value.response.error_code == 401
 
 
 async def test_unreadable_messages_harm_nothing(server: int, peer: Sink) -> None:
@@ -146,11 +143,9 @@ async def test_a_silent_server_keeps_nothing_open(
     server: int, peer: Sink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turn_module, "CLOSING_S", 0.01)
-    async with Nat.before(server) as nat:
-        descriptors = psutil.Process().num_fds()
+    async with Nat.before(server) as nat, all_closed():
         allocation, sink = await opened(nat.port)
         nat.passes = False
         allocation.sendto(b"x", address_of(peer))
         allocation.close()
         await sink.lost.wait()
-        assert psutil.Process().num_fds() == descriptors

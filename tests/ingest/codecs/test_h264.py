@@ -204,7 +204,7 @@ PAYLOADS = st.one_of(
 PACKETS = st.tuples(st.integers(0, 3), PAYLOADS, st.sampled_from(["", MARK]), st.sampled_from(["", "", LOSS]))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(PACKETS, max_size=40))
 def test_fuzz_pictures_are_sound(packets):
     _, found = run(packets, sets=())

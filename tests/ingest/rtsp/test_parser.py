@@ -211,7 +211,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(PIECES, max_size=12), st.booleans())
 def test_fuzz_only_the_documented_error(pieces, greet):
     whole = b"".join([OK] * greet + pieces)

@@ -67,7 +67,7 @@ CHANGES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from(NAMES),
     CHANGES,

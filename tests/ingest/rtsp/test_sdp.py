@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.codecs.registry import problem_with
@@ -281,7 +281,6 @@ LINES = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(LINES, max_size=20))
 def test_fuzz_only_the_documented_error(lines):
     with contextlib.suppress(RtspError):

@@ -727,7 +727,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(PIECES, max_size=10), st.sampled_from([TCP, UDP]))
 def test_fuzz_only_the_documented_error(pieces, options):
     session = RtspSession(parse_camera_url(URL), b"", options)

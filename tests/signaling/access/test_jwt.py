@@ -121,7 +121,7 @@ async def test_forged(name: str) -> None:
     assert "WWW-Authenticate" in raised.value.headers
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.text(max_size=80) | st.binary(max_size=60).map(lambda raw: f"{part({'alg': 'RS256'})}.{raw.hex()}.")
 )

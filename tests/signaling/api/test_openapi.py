@@ -120,7 +120,6 @@ ENDLESS = "/api/v1/events"
 @SCHEMA.exclude(path=ENDLESS).parametrize()
 @settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
