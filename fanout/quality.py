@@ -1,8 +1,8 @@
 """Which rendition one viewer is given: what it asks for, or as much as its link carries.
 
-Down at once when the link is full; up by steps, each only after a probe has shown that the link carries it.
-A probe is old packets sent again beside the media, at first little more than the media itself, so that a link
-that is still bad is hardly hurt by it.
+Down at once when the link is full; then up by steps, each only after a probe has shown that the link carries
+it. A probe is old packets sent again beside the media, at first little more than the media itself, so that a
+link that is still bad is hardly hurt by it.
 """
 
 from dataclasses import dataclass
@@ -85,6 +85,8 @@ class QualityPolicy:
         self._target: Target = "main"
         self._reason = "the link carries it"
         self._obeyed = False
+        self._was_narrow = False
+        "A step down was necessary, and no step up has lasted since."
         self._bitrates: dict[Target, int] = {"main": DEFAULT_MAIN, "sub": DEFAULT_SUB, "keyframes": 0}
         self._refused = 0
         self._refusals_count_s = now_s + JOIN_S
@@ -126,6 +128,9 @@ class QualityPolicy:
             self._obeyed = False
             self._settled_s = self._next_s = now_s
             self._setbacks = {"main": 0.0, "sub": 0.0}
+            if not self._was_narrow and not link.congested:
+                # As for a new viewer: nothing speaks against it.
+                self._target, self._reason = "main", "the link carries it"
         if link.congested or now_s < self._refused_until_s:
             if self._asked_s is not None:
                 self._fail(now_s)
@@ -138,6 +143,7 @@ class QualityPolicy:
         self._trouble_since_s = None
         if self._raised_s is not None and now_s - self._raised_s > MAX_SETBACK_S:
             self._setbacks[self._target] = 0.0
+            self._was_narrow = False
         probe = None
         if self._target != "main" and now_s >= self._next_s:
             if link.measures:
@@ -164,6 +170,7 @@ class QualityPolicy:
         if self._target == "keyframes":
             return
         failed: Target = self._target
+        self._was_narrow = True
         self._target = "sub" if failed == "main" and self._has_sub else "keyframes"
         if now_s < self._refused_until_s:
             self._reason = "the way to the viewer is full"

@@ -256,7 +256,24 @@ def test_back_to_auto_goes_up_at_once() -> None:
     viewer.policy.wish = "sub"
     viewer.run(10)
     viewer.policy.wish = "auto"
-    assert [(target, at_s < 2.5) for at_s, target in viewer.run(10)] == [("main", True)]
+    assert [(target, at_s < 0.6) for at_s, target in viewer.run(10)] == [("main", True)]
+    assert viewer.probes == []
+
+
+def test_back_to_auto_probes_where_the_link_was_narrow() -> None:
+    conditions = Conditions()
+    viewer = Viewer(conditions)
+    viewer.run(5)
+    conditions.bitrate = 300e3
+    viewer.run(10)
+    assert viewer.target == "sub"
+    viewer.policy.wish = "sub"
+    conditions.bitrate = 10e6
+    viewer.run(10)
+    before = len(viewer.probes)
+    viewer.policy.wish = "auto"
+    (change,) = viewer.run(10)
+    assert change[1] == "main" and 0.6 < change[0] < 4 and len(viewer.probes) > before
 
 
 def test_full_way_out() -> None:
