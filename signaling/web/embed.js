@@ -10,7 +10,7 @@ import { factsOf } from "./tile/facts.js";
 import { Tile } from "./tile/tile.js";
 
 const TICK_MS = 200;
-const HIDDEN_MS = 10_000;
+const UNSEEN_MS = 10_000;
 const TOOLS = ["sound", "snapshot", "pip", "full"];
 
 const settings = new URLSearchParams(location.hash.slice(1));
@@ -21,7 +21,8 @@ const camera = decodeURIComponent(location.pathname.split("/").at(-1));
 document.title = `${camera} – cctv3`;
 const page = new LivePage();
 const tile = new Tile(page, camera, settings.has("controls") ? TOOLS : []);
-let hiddenSince = null;
+let unseenSince = null;
+let isInView = true;
 
 function tell() {
   const { player, verdict } = tile;
@@ -38,9 +39,10 @@ function tell() {
 
 function tick() {
   const now = performance.now();
-  hiddenSince = document.hidden ? (hiddenSince ?? now) : null;
-  if (hiddenSince !== null && document.pictureInPictureElement !== tile.video) {
-    if (now - hiddenSince > HIDDEN_MS) tile.player.release();
+  const isSeen = isInView && !document.hidden;
+  unseenSince = isSeen ? null : (unseenSince ?? now);
+  if (!isSeen && document.pictureInPictureElement !== tile.video) {
+    if (now - unseenSince > UNSEEN_MS) tile.player.release();
   } else if (page.serverAnswers !== null) {
     tile.start();
   }
@@ -66,6 +68,10 @@ page.addEventListener("listed", ({ detail }) => {
 });
 page.addEventListener("unlisted", () => tile.unlisted());
 document.addEventListener("visibilitychange", tick);
+new IntersectionObserver((entries) => {
+  isInView = entries.at(-1).isIntersecting; // in the window, however deep this frame is in the page around
+  tick();
+}).observe(tile.element);
 addEventListener("hashchange", () => location.reload());
 setInterval(tick, TICK_MS);
 page.start();

@@ -166,6 +166,23 @@ async def test_in_a_frame() -> None:
         assert session["camera"] == "front" and session["kind"] == "link"
         assert TOKEN not in page.frames[1].url
 
+        # Out of view it rests after a while, without a try to mend what is whole; in view again it is there.
+        frame = page.frames[1]
+        await page.evaluate(
+            "document.body.prepend(Object.assign(document.createElement('div'), { id: 'long' }))"
+        )
+        await page.evaluate("document.getElementById('long').style.height = '9000px'")
+
+        async def rests() -> bool:
+            return not await own.sessions()
+
+        await own.until(rests, 15.0)
+        facts = await frame.evaluate("({ ...cctv3.chosen })")
+        assert (facts["phase"], facts["reconnects"]) == ("released", 0)
+        seen = await frame.evaluate(_FRAMES)
+        await page.evaluate("scrollTo(0, 9000)")
+        await until_playing(frame, seen)
+
         await own.allow("https://elsewhere.example")
         await page.goto(own.url)
         await own.until(refused)

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from playwright.async_api import Route
 
 from tests.support import barcode
 from tests.support.browser import ViewerPage, chromium, open_viewer
@@ -38,6 +39,12 @@ async def replayed_ms(viewer: ViewerPage) -> float:
             await asyncio.sleep(0.02)
 
 
+async def let_replays_be_seen(route: Route) -> None:
+    response = await route.fetch()
+    text = await response.text() + "globalThis.replaying = () => replay !== null;\n"
+    await route.fulfill(response=response, body=text)
+
+
 async def test_what_was_seen_on_the_wall_is_seen_again_enlarged() -> None:
     port = free_tcp_port()
     async with (
@@ -46,7 +53,9 @@ async def test_what_was_seen_on_the_wall_is_seen_again_enlarged() -> None:
         chromium() as browser,
     ):
         await system.until_live("yard")
-        viewer = await open_viewer(browser, system.url, barcode.SCRIPT)
+        viewer = await open_viewer(browser, "about:blank", barcode.SCRIPT)
+        await viewer.page.route("**/replay/worker.js", let_replays_be_seen)
+        await viewer.page.goto(system.url)
         page = viewer.page
         await viewer.until_playing(1)
         await asyncio.sleep(BEFORE_S)
@@ -88,11 +97,28 @@ async def test_what_was_seen_on_the_wall_is_seen_again_enlarged() -> None:
         facts = await viewer.facts()
         assert (facts["kind"], facts["reconnects"], facts["muted"]) == ("live", 0, False)
 
-        # Going back to the wall ends a replay, too.
+        # At its end the live picture is back, and the replay's pictures are not held any longer.
         await page.keyboard.press("r")
-        await page.locator(".replay-over").wait_for()
+        slider = page.locator(".replay-controls input")
+        await replayed_ms(viewer)
+        assert await page.workers[0].evaluate("replaying()")
+        await slider.fill(await slider.get_attribute("max") or "")
+        await page.locator(".replay-over").wait_for(state="detached")
+        assert not await page.workers[0].evaluate("replaying()")
+        assert (await viewer.facts())["kind"] == "live"
+
+        # Going back to the wall ends a replay, too; its slider takes the arrows, and no other key.
+        await page.keyboard.press("r")
+        await replayed_ms(viewer)
+        await slider.focus()
+        await page.keyboard.press("r")
+        await page.locator(".replay-over").wait_for(state="detached")
+        await page.keyboard.press("r")
+        await replayed_ms(viewer)
+        await slider.focus()
         await page.keyboard.press("Escape")
         await page.locator(".replay-over").wait_for(state="detached")
+        assert await page.locator(".tile.large").count() == 0
         assert viewer.errors == []
 
 

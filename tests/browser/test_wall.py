@@ -208,6 +208,11 @@ async def test_every_way_back_to_the_wall(site: Site) -> None:
     # Before the browser has gone back nothing takes it a second step, out of the page.
     await tile.click()
     await wall.until_large(camera)
+    # The browser's own keys are left to it.
+    assert await page.evaluate(
+        "document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', { key: 'ArrowLeft', altKey: true, bubbles: true, cancelable: true }))"
+    )
     keys = ["Escape", "Escape", "Enter", "ArrowRight", "Escape", "Enter"]
     await page.evaluate(
         "(keys) => keys.forEach((key) => document.activeElement.dispatchEvent("
@@ -220,6 +225,16 @@ async def test_every_way_back_to_the_wall(site: Site) -> None:
     await page.keyboard.press("Escape")
     await asyncio.sleep(0.3)
     assert "#" not in page.url and await wall.large() is None
+    # One that is taken off the wall while it is large leaves the address with it.
+    await tile.click()
+    await wall.until_large(camera)
+    await page.click("#layouts-button")
+    await page.locator("#layouts").get_by_label(camera).uncheck()
+    await wall.until_large(None)
+    await page.wait_for_url(lambda url: "#" not in url)
+    await page.locator("#layouts").get_by_label(camera).check()
+    await page.keyboard.press("Escape")
+    await wall.until_live(camera)
     # Who is used to clicking twice has it large, not there and back.
     await tile.dblclick()
     await asyncio.sleep(0.3)

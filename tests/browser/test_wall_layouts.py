@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, CDPSession
+from playwright.async_api import Browser, BrowserContext, CDPSession, Route
 
 from tests.attacks.forgeries import signed
 from tests.attacks.people import KEY, auth, cookie_of, link_to
@@ -100,6 +100,14 @@ async def drag(wall: WallPage, camera: str, over: str, steps: int = 8) -> None:
     await mouse.up()
 
 
+async def until_listed(wall: WallPage) -> None:
+    """Waits until the page has taken in a list of cameras that it had not asked for yet."""
+    for _ in range(
+        3
+    ):  # one that was on its way, the one that counts, and the next, before which that is taken in
+        await wall.page.wait_for_event("response", lambda response: response.url.endswith("/api/v1/cameras"))
+
+
 async def pressed_grid(wall: WallPage) -> str:
     (pressed,) = await wall.page.locator("#grids [aria-pressed=true]").all()
     return await pressed.text_content() or ""
@@ -122,6 +130,84 @@ async def test_tiles_are_moved_with_a_mouse_and_stay_where_they_are(site: Site) 
         assert tiles[name]["pictureAgeMs"] < 400
     await wall.page.reload()
     await until_order(wall, "front", "barn", "cellar", "attic")
+    assert wall.errors == []
+
+
+async def test_a_tile_that_is_held_stays_where_it_is_held(site: Site) -> None:
+    wall = await site.open()
+    mouse = wall.page.mouse
+    await wall.until_live(*NAMES)
+    await mouse.move(*await centre(wall, "attic"))
+    await mouse.down()
+    await mouse.move(*await centre(wall, "cellar"), steps=4)
+    await until_order(wall, "barn", "cellar", "attic", "front")
+    await until_listed(wall)
+    assert await order_of(wall) == ["barn", "cellar", "attic", "front"]
+    await mouse.up()
+    await until_order(wall, "barn", "cellar", "attic", "front")
+    # A button that was let go of elsewhere holds nothing.
+    box = await wall.tile("barn").bounding_box()
+    assert box
+    await mouse.move(box["x"] + 40, box["y"] + 4)
+    await mouse.down()
+    await mouse.move(box["x"] + 40, box["y"] + 2)
+    await wall.page.evaluate(
+        "document.querySelector('.wall').inert = true"
+    )  # the pointer is not over the wall
+    await mouse.up()
+    await wall.page.evaluate("document.querySelector('.wall').inert = false")
+    await mouse.move(*await centre(wall, "front"), steps=4)
+    assert await wall.page.locator(".tile.dragged").count() == 0
+    await until_order(wall, "barn", "cellar", "attic", "front")
+    assert wall.errors == []
+
+
+async def test_a_camera_that_is_listed_again_has_its_place(site: Site) -> None:
+    wall = await site.open()
+    await wall.until_live(*NAMES)
+    hidden = {"barn"}
+
+    async def listed(route: Route) -> None:
+        response = await route.fetch()
+        cameras = [each for each in await response.json() if each["name"] not in hidden]
+        await route.fulfill(response=response, json=cameras)
+
+    await wall.page.route("**/api/v1/cameras", listed)
+    await until_listed(wall)
+    assert await order_of(wall) == NAMES
+    hidden.clear()
+    await until_listed(wall)
+    assert await order_of(wall) == NAMES
+    assert wall.errors == []
+
+
+async def test_two_fingers_zoom_the_picture_and_not_the_page(site: Site) -> None:
+    wall = await site.open("#front", viewport={"width": 420, "height": 700}, has_touch=True, is_mobile=True)
+    await wall.until_large("front")
+    client = await wall.page.context.new_cdp_session(wall.page)
+    x, y = await centre(wall, "front")
+    for apart in range(20, 120, 8):
+        await touch(client, "touchStart" if apart == 20 else "touchMove", (x - apart, y), (x + apart, y))
+        await asyncio.sleep(0.03)
+    await touch(client, "touchEnd")
+    assert await wall.page.evaluate("visualViewport.scale") == 1
+    assert await wall.tile("front").locator(".stage.zoomed").count() == 1
+    assert wall.errors == []
+
+
+async def test_colours_and_language_change_where_nothing_may_be_kept(site: Site) -> None:
+    context = await site.context()
+    await context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('blocked'); } });"
+    )
+    wall = await open_wall(context, f"{site.system.url}/?grid=4")
+    page = wall.page
+    await page.click("[popovertarget=settings]")
+    await page.get_by_label("Colours").select_option("dark")
+    assert await page.evaluate("document.documentElement.dataset.theme") == "dark"
+    await page.get_by_label("Language").select_option("ko")
+    await page.get_by_role("button", name="레이아웃").wait_for()
+    assert page.url.endswith("/?grid=4&lang=ko")
     assert wall.errors == []
 
 
@@ -288,8 +374,6 @@ async def test_a_kiosk_plays_by_itself(site: Site) -> None:
     await tile.click()
     await walls["jwt"].until_large("attic")
     await tile.focus()
-    await walls["jwt"].page.keyboard.press("Escape")
-    await walls["jwt"].until_large(None)
     await walls["jwt"].page.reload()  # as after a power cut: the address still says whose wall it is
     await walls["jwt"].until_live(*NAMES)
     async with asyncio.timeout(5):
@@ -323,6 +407,21 @@ async def test_a_kiosk_comes_back_after_its_login_is_over(site: Site) -> None:
     await jar.add_cookies([{"name": "cctv3", "value": again, "url": site.system.url}])
     await wall.until_live("front")
     assert "login" not in wall.page.url and wall.errors == []
+
+
+async def test_a_kiosk_opens_again_what_was_ended(site: Site) -> None:
+    wall = await site.open("?kiosk&cameras=front")
+    await wall.until_live("front")
+    api = wall.page.context.request
+    (entry,) = (await (await api.get(f"{site.system.url}/api/v1/sessions")).json())["sessions"]
+    ended = await api.delete(f"{site.system.url}/api/v1/sessions/{entry['session'].removesuffix('…')}")
+    assert ended.ok, await ended.text()
+    await wall.until(lambda facts: facts["phase"] == "ended")
+    await asyncio.sleep(1.5)
+    assert (await wall.facts())["phase"] == "ended"
+    await wall.skip(61)
+    await wall.until_live("front")
+    assert wall.errors == []
 
 
 async def test_whoever_is_at_a_screen_is_asked_to_log_in(site: Site) -> None:

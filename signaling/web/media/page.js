@@ -4,6 +4,7 @@ import { fetchCameras, fetchIceServers } from "../shared/api.js";
 import { t } from "../shared/texts.js";
 import { journal } from "./journal.js";
 import { Offers } from "./offer.js";
+import { Rendering } from "./rendering.js";
 import { ServerClock } from "./server_clock.js";
 import { Signaling } from "./signaling.js";
 import { Turns } from "./turns.js";
@@ -22,6 +23,7 @@ export class LivePage extends EventTarget {
   signaling = new Signaling();
   offers;
   turns = new Turns(AT_ONCE);
+  rendering = new Rendering();
   serverClock = new ServerClock(this.signaling);
   iceServers = [];
   cameras = [];

@@ -65,6 +65,7 @@ export class Player extends EventTarget {
   #disconnectedTimer = 0;
   #poll;
   #listening = new AbortController();
+  #lastFrameUtcMs = 0; // by Date: it goes on while a computer sleeps
   #endTurn = () => {};
   #wantedAt = 0;
   #waitsSince = 0; // for a picture: connected, or given something else
@@ -80,8 +81,8 @@ export class Player extends EventTarget {
   #delayMs = null; // from capture to screen, of the last picture
 
   /**
-   * `page` is what all players share: {signaling, serverClock, offers, turns, iceServers}. `still` is a canvas for
-   * the last picture of a session that is over; `urgent()` tells whether this one goes before others.
+   * `page` is what all players share: {signaling, serverClock, offers, turns, rendering, iceServers}. `still` is a
+   * canvas for the last picture of a session that is over; `urgent()` tells whether this one goes before others.
    */
   constructor(page, video, still, urgent = () => false) {
     super();
@@ -139,7 +140,18 @@ export class Player extends EventTarget {
 
   /** How long ago a new picture came, in ms, or null before the first one. */
   get stillMs() {
-    return this.lastFrameAt === null ? null : performance.now() - this.lastFrameAt;
+    if (this.lastFrameAt === null) return null;
+    return Math.max(performance.now() - this.lastFrameAt, Date.now() - this.#lastFrameUtcMs);
+  }
+
+  /** For how much longer a picture may seem to stand because new ones are only counted now and then, in ms. */
+  get countedMs() {
+    return this.#isTold ? 0 : 2 * POLL_MS;
+  }
+
+  /** The browser tells of each picture that is shown. */
+  get #isTold() {
+    return Boolean(this.#video.requestVideoFrameCallback) && !this.#page.rendering.stands;
   }
 
   /**
@@ -217,7 +229,7 @@ export class Player extends EventTarget {
       if (gopS) this.#keyframeMs = gopS * 1000;
     }
     if (state !== "unknown" && this.phase === "ended" && this.#wasGone) this.play(this.camera, this.quality);
-    const unseen = document.hidden && document.pictureInPictureElement !== this.#video;
+    const unseen = this.#page.rendering.stands && document.pictureInPictureElement !== this.#video;
     if (this.phase !== "playing" || this.#liveSince === null || unseen) return;
     const patience = Math.max(STALLED_MS, 4 * this.#nextMs);
     const since = Math.max(this.#liveSince, this.#waitsSince, this.lastFrameAt ?? 0);
@@ -400,6 +412,7 @@ export class Player extends EventTarget {
 
   #came() {
     this.lastFrameAt = performance.now();
+    this.#lastFrameUtcMs = Date.now();
     this.#wasKeyframe = this.showing?.showing === "keyframes";
   }
 
@@ -556,9 +569,8 @@ export class Player extends EventTarget {
   #take(now) {
     const before = this.latest;
     if (before) this.rates = rates(before, now);
-    // A decoded picture is not a shown one; but in hidden tabs, and some browsers, nobody tells of those.
-    const untold = document.hidden || !this.#video.requestVideoFrameCallback;
-    if (untold && !this.#video.paused && now.frames > (before?.frames ?? 0)) this.#came();
+    // A decoded picture is not a shown one; but where nothing is drawn, and in some browsers, nobody tells of those.
+    if (!this.#isTold && !this.#video.paused && now.frames > (before?.frames ?? 0)) this.#came();
     this.hasSound ||= now.audioPackets > 0;
     this.latest = now;
     if (!this.#announced && now.playoutUtcMs !== null) {

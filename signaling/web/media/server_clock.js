@@ -5,10 +5,11 @@ const FIRST_MS = [0, 100, 200, 400, 800];
 const THEN_MS = 10_000;
 const KEPT = 12; // so that a clock that drifts is followed within two minutes
 const DRIFT_MS = 20; // of two clocks within that time
+const SLEPT_MS = 1000; // by which the two clocks of this computer part when it sleeps, or one is set
 
 export class ServerClock {
   #signaling;
-  #exchanges = []; // {offsetMs, roundTripMs}
+  #exchanges = []; // {offsetMs, roundTripMs, partedMs: from performance.now() to Date.now()}
   #timers = [];
 
   constructor(signaling) {
@@ -32,7 +33,9 @@ export class ServerClock {
 
   #best() {
     let best = null;
+    const partedMs = Date.now() - performance.now();
     for (const exchange of this.#exchanges) {
+      if (Math.abs(exchange.partedMs - partedMs) > SLEPT_MS) continue;
       if (best === null || exchange.roundTripMs < best.roundTripMs) best = exchange;
     }
     return best;
@@ -58,7 +61,8 @@ export class ServerClock {
     try {
       const { utc_ms: utcMs } = await this.#signaling.request({ type: "time" });
       const heardMs = performance.now();
-      this.#take({ offsetMs: utcMs - (sentMs + heardMs) / 2, roundTripMs: heardMs - sentMs });
+      const offsetMs = utcMs - (sentMs + heardMs) / 2;
+      this.#take({ offsetMs, roundTripMs: heardMs - sentMs, partedMs: Date.now() - heardMs });
     } catch {
       // The next one may come through.
     }

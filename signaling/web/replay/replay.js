@@ -7,6 +7,8 @@ import { t } from "../shared/texts.js";
 const LEAST_MS = 2000;
 const MOST_MS = 30_000;
 
+let runs = 0; // of all tiles
+
 /** Says by the event `change` that it became possible, or began, or ended. */
 export class Replay extends EventTarget {
   element = null; // what lies over the live picture while it runs
@@ -15,6 +17,7 @@ export class Replay extends EventTarget {
 
   #recorder;
   #tile;
+  #run = 0; // what is said of another one is not for this
   #listening = new AbortController();
   #slider;
   #words;
@@ -69,7 +72,8 @@ export class Replay extends EventTarget {
       "div", { class: "replay-over", role: "region", "aria-label": t("replay.title") }, canvas, this.#words,
       make("div", { class: "replay-controls" }, this.#pause, this.#slider, live),
     );
-    this.#recorder.tell({ type: "play", tile: this.#tile, canvas: surface }, [surface]);
+    this.#run = ++runs;
+    this.#recorder.tell({ type: "play", tile: this.#tile, canvas: surface, run: this.#run }, [surface]);
     this.#changed();
   }
 
@@ -103,7 +107,7 @@ export class Replay extends EventTarget {
   }
 
   #heard(message) {
-    if (!this.isRunning) return; // it is another tile's
+    if (!this.isRunning || message.run !== this.#run) return;
     if (message.type === "playing") this.#show(message);
     else this.#end();
   }

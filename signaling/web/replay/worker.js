@@ -3,8 +3,8 @@
 // Pictures come by RTCRtpScriptTransform (W3C webrtc-encoded-transform) with the `recording` that they belong to, and go
 // on unchanged. A tile has the recordings of its sessions, one after the other. Messages in: `assign` {recording, tile},
 // `end` {recording} (its connection is closed, which the stream of its pictures does not say in all browsers),
-// `forget` {tile}, `play` {tile, canvas}, `seek` {atMs}, `pause`, `resume`, `stop`. Out: `kept` {tiles: [[tile, ms]…]}
-// each second, `playing` {atMs, lengthMs, arrivedMs} for each picture shown, `ended`, `failed` {text}.
+// `forget` {tile}, `play` {tile, canvas, run}, `seek` {atMs}, `pause`, `resume`, `stop`. Out: `kept` {tiles: [[tile, ms]…]}
+// each second, and of the `run`: `playing` {atMs, lengthMs, arrivedMs} for each picture shown, `ended`, `failed` {text}.
 
 const KEPT_MS = 30_000;
 const MOST_OCTETS = 128 << 20; // of all tiles
@@ -127,6 +127,7 @@ function timed(pictures) {
 }
 
 class Replay {
+  #run;
   #pictures;
   #canvas;
   #context;
@@ -140,7 +141,8 @@ class Replay {
   #paused = false;
   #timer;
 
-  constructor(canvas, pictures) {
+  constructor(run, canvas, pictures) {
+    this.#run = run;
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d");
     this.#pictures = timed(pictures);
@@ -157,7 +159,7 @@ class Replay {
     this.#codec = null;
     this.#decoder = new VideoDecoder({
       output: (frame) => this.#take(frame),
-      error: (error) => this.#fail(error.message),
+      error: (error) => this.#finish({ type: "failed", text: error.message }),
     });
   }
 
@@ -178,9 +180,14 @@ class Replay {
     return this.#pictures.at(-1).dueMs;
   }
 
-  #fail(text) {
+  #finish(message) {
     this.stop();
-    postMessage({ type: "failed", text });
+    if (replay === this) replay = null; // its pictures are not kept any longer
+    this.#tell(message);
+  }
+
+  #tell(message) {
+    postMessage({ ...message, run: this.#run });
   }
 
   #close() {
@@ -223,8 +230,7 @@ class Replay {
       this.#clockMs = Math.min(this.#clockMs, Math.max(this.#fromMs, this.#pictures[this.#next].dueMs));
     }
     if (this.#clockMs > this.#lengthMs + LOOK_MS / 2) {
-      this.stop();
-      postMessage({ type: "ended" });
+      this.#finish({ type: "ended" });
     }
   }
 
@@ -237,16 +243,16 @@ class Replay {
     this.#context.drawImage(frame, 0, 0);
     frame.close();
     const arrivedMs = this.#pictures.find(({ dueMs }) => dueMs >= atMs - 1).atMs;
-    postMessage({ type: "playing", atMs, lengthMs: this.#lengthMs, arrivedMs });
+    this.#tell({ type: "playing", atMs, lengthMs: this.#lengthMs, arrivedMs });
   }
 }
 
-function play(tile, canvas) {
+function play({ tile, canvas, run }) {
   replay?.stop();
   replay = null;
   const pictures = picturesOf(tiles.get(tile) ?? []);
-  if (pictures.length === 0) postMessage({ type: "failed", text: "no pictures are kept" });
-  else replay = new Replay(canvas, pictures);
+  if (pictures.length === 0) postMessage({ type: "failed", text: "no pictures are kept", run });
+  else replay = new Replay(run, canvas, pictures);
 }
 
 function end(id) {
@@ -275,7 +281,7 @@ onmessage = ({ data }) => {
       forget(data.tile);
       break;
     case "play":
-      play(data.tile, data.canvas);
+      play(data);
       break;
     case "seek":
       replay?.seek(data.atMs);

@@ -1007,9 +1007,14 @@ function kept() {
 export const language = chosen();
 export const languages = LANGUAGES;
 
-/** Takes another language from the next page on. */
+/** Takes another language from the next page on; false where this browser keeps nothing. */
 export function keepLanguage(wish) {
-  localStorage.setItem(KEPT_AS, wish);
+  try {
+    localStorage.setItem(KEPT_AS, wish);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The text of a key in the language in use, with `{name}` replaced by `values.name`; the key where there is none. */

@@ -2,8 +2,11 @@
 
 const KEPT_AS = "cctv3.theme";
 
+let wished = null; // since this page was opened
+
 /** "auto", "light" or "dark". */
 export function theme() {
+  if (wished) return wished;
   try {
     return localStorage.getItem(KEPT_AS) ?? "auto";
   } catch {
@@ -12,12 +15,17 @@ export function theme() {
 }
 
 export function applyTheme() {
-  const kept = theme();
-  if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
+  const wish = theme();
+  if (wish === "light" || wish === "dark") document.documentElement.dataset.theme = wish;
   else delete document.documentElement.dataset.theme;
 }
 
 export function keepTheme(wish) {
-  localStorage.setItem(KEPT_AS, wish);
+  wished = wish;
+  try {
+    localStorage.setItem(KEPT_AS, wish);
+  } catch {
+    // It holds until the page is closed.
+  }
   applyTheme();
 }

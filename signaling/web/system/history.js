@@ -35,6 +35,7 @@ export function plotted(history, name, words, least) {
     const text = make("span");
     const canvas = make("canvas", { class: "plot", "aria-hidden": "true" });
     const plot = new Plot(canvas, least);
+    let drawing = 0;
     cell.classList.add("plotted");
     cell.append(make("div", {}, canvas, text));
     return (item) => {
@@ -42,7 +43,9 @@ export function plotted(history, name, words, least) {
       say(text, words(item));
       canvas.hidden = points.every(([, value]) => value === null);
       // After all cells: to measure a canvas between two that change costs a layout each time.
-      requestAnimationFrame(() => plot.draw(points, performance.now(), SPAN_MS));
+      // One at a time: a hidden tab draws none, for hours.
+      cancelAnimationFrame(drawing);
+      drawing = requestAnimationFrame(() => plot.draw(points, performance.now(), SPAN_MS));
     };
   };
 }

@@ -90,6 +90,11 @@ export class Tile extends EventTarget {
     else this.player.resume();
   }
 
+  /** Plays what the server has ended. */
+  open() {
+    this.player.play(this.camera, this.#fitting());
+  }
+
   /** Takes in what the server lists: an entry of GET cameras, or null where it is not among them. */
   listed(info) {
     this.info = info;
@@ -237,7 +242,10 @@ export class Tile extends EventTarget {
       return;
     }
     this.element.classList.toggle("replaying", this.#replay.isRunning);
-    if (!this.#replay.isRunning && !this.#wasMuted) this.mute(false);
+    if (!this.#replay.isRunning) {
+      if (!this.#wasMuted) this.mute(false);
+      if (this.#large && document.activeElement === document.body) this.element.focus(); // a control of it had it
+    }
     this.#showTools();
   }
 
@@ -357,7 +365,7 @@ export class Tile extends EventTarget {
     p.actions = make(
       "p",
       { class: "veil-actions", hidden: true },
-      make("button", { type: "button", onclick: () => this.player.play(this.camera, this.#fitting()) }, t("verdict.open")),
+      make("button", { type: "button", onclick: () => this.open() }, t("verdict.open")),
       tools.includes("remove")
         ? make("button", { type: "button", onclick: () => this.#tell("remove") }, t("verdict.remove"))
         : null,

@@ -48,7 +48,7 @@ function kindOf(player, camera, { serverAnswers, isStranger }) {
  */
 export function verdict(player, camera, page) {
   const { stillMs } = player;
-  const fresh = stillMs !== null && stillMs < patienceMs(player.pictureMs);
+  const fresh = stillMs !== null && stillMs < patienceMs(player.pictureMs) + player.countedMs;
   // However it is with the session: who plays again within that time shows nothing.
   if (fresh && player.phase !== "released") return null;
   const kind = kindOf(player, camera, page);

@@ -57,6 +57,10 @@ export class Drag {
   #move(event) {
     const held = this.#held;
     if (held?.pointer !== event.pointerId) return;
+    if (!held.dragging && event.buttons === 0) {
+      this.#end(held); // it was let go of outside
+      return;
+    }
     const far = Math.hypot(event.clientX - held.x, event.clientY - held.y) > START_PX;
     if (!held.dragging) {
       if (!far) return;

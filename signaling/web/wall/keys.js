@@ -3,24 +3,28 @@
 const GRIDS = { 1: 1, 2: 4, 3: 9, 4: 16, a: "auto" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-function isTyping(target) {
-  return Boolean(
-    target.closest?.("input, select, textarea, [role=tab], .panel") ||
-    document.querySelector("dialog[open], :popover-open"),
-  );
+/** The key is for what has the focus, or for a dialog or menu. */
+function isTyping({ target, key }) {
+  if (document.querySelector("dialog[open], :popover-open")) return true;
+  const control = target.closest?.("input, select, textarea, [role=tab], .panel");
+  if (!control) return false;
+  if (!control.closest(".tile")) return true;
+  // Of a tile's own: a slider takes the arrows, a menu letters too.
+  return key !== "Escape" && !(control.type === "range" && !(key in ARROWS));
 }
 
 /** Follows the keyboard; `actions`: {enlarge(camera or null), grid(choice), show(tab), help()}. */
 export function followKeys(wall, actions) {
   document.addEventListener("keydown", (event) => {
-    if (isTyping(event.target) || event.ctrlKey || event.metaKey) return;
+    if (isTyping(event) || event.ctrlKey || event.metaKey) return;
     if (handle(event, wall, actions)) event.preventDefault();
   });
 }
 
-/** The key's letter, also where the keyboard writes Hangul or another script. */
+/** The key's letter, also where the keyboard writes Hangul or another script, or capitals. */
 function letter({ key, code }) {
-  return /^[ -~]$/.test(key) || !code.startsWith("Key") ? key : code.at(-1).toLowerCase();
+  if (/^[ -~]$/.test(key)) return key.toLowerCase();
+  return code.startsWith("Key") ? code.at(-1).toLowerCase() : key;
 }
 
 function handle(event, wall, actions) {
@@ -88,7 +92,8 @@ function turn([right, down], withAlt, wall, actions) {
   const tile = wall.chosen;
   if (!tile) return false;
   if (withAlt) {
-    if (!tile.isLarge) wall.moveChosen(right, down);
+    if (tile.isLarge) return false; // the browser's way back
+    wall.moveChosen(right, down);
     return true;
   }
   if (!tile.isLarge) return Boolean(wall.step(right, down));

@@ -1,6 +1,7 @@
 // A wall monitor: no controls, no pointer, no sleep, and nothing that waits for an answer.
 
 const POINTER_MS = 3000;
+const ENDED_MS = 60_000;
 
 async function stayAwake() {
   try {
@@ -10,7 +11,19 @@ async function stayAwake() {
   }
 }
 
-export function startKiosk() {
+/** Opens what the server has ended, a minute later and as long as it may be seen: nobody is there who clicks. */
+function openAgain(wall) {
+  const endedSince = new WeakMap(); // tile -> performance.now()
+  wall.addEventListener("listed", () => {
+    for (const tile of wall.tiles) {
+      if (tile.player.phase !== "ended" || !tile.info) endedSince.delete(tile);
+      else if (!endedSince.has(tile)) endedSince.set(tile, performance.now());
+      else if (performance.now() - endedSince.get(tile) > ENDED_MS) tile.open();
+    }
+  });
+}
+
+export function startKiosk(wall) {
   document.body.classList.add("kiosk");
   let timer = 0;
   const moved = () => {
@@ -20,6 +33,7 @@ export function startKiosk() {
   };
   addEventListener("pointermove", moved);
   moved();
+  openAgain(wall);
   stayAwake();
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) stayAwake();

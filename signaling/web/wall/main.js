@@ -52,6 +52,7 @@ function enlarge(camera) {
 
 /** Makes the address tell which camera fills the wall; with one that another has replaced, no step back is added. */
 function sayInAddress(isReplaced) {
+  if (address.kiosk) return; // who opens it again needs the token that stands there
   const here = location.pathname + location.search;
   if (wall.large) {
     const there = `${here}#${encodeURIComponent(wall.large.camera)}`;
@@ -205,7 +206,7 @@ if (address.kiosk) {
   // Nobody is there to log in: a token in the address says whose wall it is.
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) useToken(token);
-  startKiosk();
+  startKiosk(wall);
 }
 if (address.layout) wall.apply(address.layout);
 else wall.apply(layouts.lastWall());

@@ -73,12 +73,10 @@ export function fillSettings(menu, account) {
     choose("page.theme", ["auto", "light", "dark"].map((key) => [key, t(`page.theme.${key}`)]),
       theme(), keepTheme),
     choose("page.language", Object.entries(languages), language, (wish) => {
-      keepLanguage(wish);
       const address = new URL(location.href);
-      if (address.searchParams.has("lang")) {
-        address.searchParams.delete("lang"); // it would win over the choice
-        history.replaceState(history.state, "", address);
-      }
+      if (keepLanguage(wish)) address.searchParams.delete("lang"); // it would win over the choice
+      else address.searchParams.set("lang", wish);
+      history.replaceState(history.state, "", address);
       location.reload();
     }),
     account?.kind === "user"

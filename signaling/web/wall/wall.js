@@ -15,7 +15,10 @@ const TOOLS = [
   "sound", "snapshot", "replay", "zoom-out", "zoom-in", "quality", "pip", "full", "statistics", "why", "enlarge", "remove",
 ];
 
-/** Events: `change` (of the chosen tile, or what is known of it), `arranged` (the viewer moved tiles), `why`, `statistics`. */
+/**
+ * Events: `change` (of the chosen tile, or what is known of it), `arranged` (the viewer moved tiles), `listed`, `why`,
+ * `statistics`, `enlarge` (asked for: a camera, or null).
+ */
 export class Wall extends EventTarget {
   layout = { cameras: null, order: [], grid: "auto" };
 
@@ -48,7 +51,7 @@ export class Wall extends EventTarget {
       element,
       () => this.#large === null && this.#tiles.size > 1,
       (tile, over, after) => this.#put(tile, over, after),
-      () => this.#keepOrder(),
+      () => this.#arranged(),
     );
     element.addEventListener("focusin", ({ target }) => this.#focus(target.closest(".tile")));
     setInterval(() => this.#tick(), TICK_MS);
@@ -81,13 +84,13 @@ export class Wall extends EventTarget {
   list(cameras) {
     this.#listed = cameras.map(({ name }) => name);
     const known = new Map(cameras.map((camera) => [camera.name, camera]));
-    this.#settle();
     for (const tile of this.tiles) {
-      const info = known.get(tile.camera) ?? null;
-      if (info) this.#goneSince.delete(tile);
+      if (known.has(tile.camera)) this.#goneSince.delete(tile);
       else if (!this.#goneSince.has(tile)) this.#goneSince.set(tile, performance.now());
-      tile.listed(info);
     }
+    this.#settle();
+    for (const tile of this.tiles) tile.listed(known.get(tile.camera) ?? null);
+    this.dispatchEvent(new Event("listed"));
   }
 
   /** The server does not answer. */
@@ -136,7 +139,7 @@ export class Wall extends EventTarget {
     const to = at + right + down * this.#columns;
     if (at < 0 || to < 0 || to >= tiles.length) return;
     this.#put(tile.element, tiles[to].element, to > at);
-    this.#keepOrder();
+    this.#arranged();
     tile.element.focus();
     say(this.#spoken, t("tile.moved", { camera: tile.camera, place: to + 1 }));
   }
@@ -147,7 +150,7 @@ export class Wall extends EventTarget {
     // One that is not listed stays away by itself.
     if (this.layout.cameras || this.#listed.includes(camera)) {
       this.layout = { ...this.layout, cameras };
-      this.dispatchEvent(new Event("arranged"));
+      this.#arranged();
     }
     this.#dispose(camera);
     this.arrange();
@@ -167,8 +170,7 @@ export class Wall extends EventTarget {
   /** Makes the tiles that the layout wants, in its order, and ends the others. */
   #settle() {
     if (this.#listed === null && this.layout.cameras === null) return;
-    const lingering = this.layout.cameras ? [] : [...this.#goneSince.keys()].map(({ camera }) => camera);
-    const wanted = arranged(this.layout, [...(this.#listed ?? []), ...lingering]);
+    const wanted = arranged(this.layout, this.layout.cameras ? [] : this.#available());
     const before = [...this.#tiles.keys()];
     for (const camera of before) {
       const shown = wanted.includes(camera) || (this.layout.cameras === null && this.#tiles.has(camera));
@@ -185,6 +187,18 @@ export class Wall extends EventTarget {
       });
       this.arrange();
     }
+  }
+
+  /** What is listed, and each that was until a moment ago in its place. */
+  #available() {
+    const available = [...this.#listed];
+    let place = 0;
+    for (const tile of this.tiles) {
+      const { camera } = tile;
+      if (this.#goneSince.has(tile) && !available.includes(camera)) available.splice(place, 0, camera);
+      place = available.indexOf(camera) + 1 || place;
+    }
+    return available;
   }
 
   #add(camera) {
@@ -209,7 +223,7 @@ export class Wall extends EventTarget {
   #dispose(camera) {
     const tile = this.#tiles.get(camera);
     if (!tile) return;
-    if (tile === this.#large) this.enlarge(null);
+    if (tile === this.#large) this.#askFor(null);
     if (tile === this.#focused) this.#focused = null;
     this.#tiles.delete(camera);
     this.#observer.unobserve(tile.element);
@@ -223,11 +237,16 @@ export class Wall extends EventTarget {
 
   #pass(kind, tile) {
     if (kind === "enlarge" || kind === "shrink") {
-      this.dispatchEvent(new CustomEvent("enlarge", { detail: kind === "enlarge" ? tile.camera : null }));
+      this.#askFor(kind === "enlarge" ? tile.camera : null);
       return;
     }
     this.#focus(tile.element);
     this.dispatchEvent(new CustomEvent(kind, { detail: tile }));
+  }
+
+  /** Has a camera enlarged, or none; by whoever keeps the address in step with that. */
+  #askFor(camera) {
+    this.dispatchEvent(new CustomEvent("enlarge", { detail: camera }));
   }
 
   #focus(element) {
@@ -257,11 +276,11 @@ export class Wall extends EventTarget {
     this.#place(element, places[places.indexOf(element) + 1]);
     const order = places.map((each) => each.dataset.camera);
     this.#tiles = new Map(order.map((camera) => [camera, this.#tiles.get(camera)]));
+    // At once, not when it is let go of: the next list would put all back.
+    this.layout = this.layout.cameras ? { ...this.layout, cameras: order } : { ...this.layout, order };
   }
 
-  #keepOrder() {
-    const order = [...this.#tiles.keys()];
-    this.layout = this.layout.cameras ? { ...this.layout, cameras: order } : { ...this.layout, order };
+  #arranged() {
     this.dispatchEvent(new Event("arranged"));
   }
 
