@@ -20,7 +20,7 @@ from common.rtp import (
     serialize_rtp,
 )
 from common.urls import parse_camera_url
-from ingest import dial, rtsp_play, rtsp_source
+from ingest import dial, reorder, rtsp_play, rtsp_source
 from ingest.rtsp.messages import RtspError, TransportRefused
 from ingest.rtsp_play import Silent
 from ingest.rtsp_source import MAX_REDIRECTS, RtspOptions, RtspSource
@@ -526,7 +526,9 @@ def port_of(url):
 
 
 @pytest.mark.peers
-async def test_jitter_that_reorders_costs_nothing():
+async def test_jitter_that_reorders_costs_nothing(monkeypatch):
+    # So long may a busy machine be about a datagram.
+    monkeypatch.setattr(reorder, "MAX_HOLD_S", 1.0)
     async with (
         gst_camera(bitrate=4000) as camera,
         udp_relay(port_of(camera.ready), Weather(delay_s=0.02, jitter_s=0.05)) as relay,
@@ -545,6 +547,7 @@ async def test_jitter_that_reorders_costs_nothing():
 @pytest.mark.parametrize("loss", [0.01, 0.05])
 async def test_loss_leaves_only_whole_pictures(loss, monkeypatch):
     monkeypatch.setattr(rtsp_play, "REPORT_EVERY_S", 0.2)
+    monkeypatch.setattr(reorder, "MAX_HOLD_S", 0.3)
     async with gst_camera(bitrate=1000, gop=10) as camera:
         weather = Weather(loss=loss, delay_s=0.02, jitter_s=0.05)
         async with udp_relay(port_of(camera.ready), weather) as relay:
@@ -553,7 +556,7 @@ async def test_loss_leaves_only_whole_pictures(loss, monkeypatch):
                 await play.frames(60)
                 (track,) = play.sink.tracks
                 assert 0 < track.lost <= relay.lost
-                assert track.reordered > 10
+                assert track.reordered > 0
                 frames = [frame for _, frame in play.sink.all_frames]
                 assert all(frame.keyframe for frame in frames if frame.gap)
             reports = [
