@@ -29,7 +29,10 @@ LIMITED_QUEUE_S = 0.1
 LIMITED_RISE_S = 0.05  # jitter of half a frame interval is less
 CLOCK_STEP_S = 0.25
 OVERFLOW_LOSS = 0.05
-SILENCE_S = 1.0
+DOUBT_S = 0.4
+SILENCE_S = 1.5
+"""From the first look at which feedback is awaited: where only some packets are told of, the feedback about
+one of them may be lost, and that about the next still be on its way."""
 DRAINED_S = 0.5
 IDLE_S = 1.2
 MAX_RTT_S = 10.0
@@ -72,6 +75,8 @@ class Link:
         "Transport-wide feedback comes."
         self.stalled = False
         "Packets go out and feedback came before, but none has come for over SILENCE_S."
+        self.in_doubt = False
+        "None has come for over DOUBT_S: all packets should be told of, to know in time."
         self.probed: Probed | None = None
         "Outcome of the last probe; None while one is under way."
         self._full = False
@@ -153,7 +158,7 @@ class Link:
             self._seen_sequence = log.sequence
             self._sent_s = now_s
         self._silent_since_s = None
-        self.stalled = False
+        self.stalled = self.in_doubt = False
         self._arrival_us += since_us(wire_arrival_us, self._wire_arrival_us)
         self._wire_arrival_us = wire_arrival_us
         self._delivered += (octets - self._octets) * len(feedback.received) / feedback.span
@@ -173,6 +178,7 @@ class Link:
             self._finish_probe(now_s)
         if log is None or self._last is None:
             return
+        self.in_doubt = self._silent_since_s is not None and now_s - self._silent_since_s > DOUBT_S
         if log.sequence > self._seen_sequence:
             self._seen_sequence = log.sequence
             self._sent_s = now_s
@@ -200,7 +206,7 @@ class Link:
             self._probe.ended_s = now_s
 
     def _forget(self) -> None:
-        self.stalled = False
+        self.stalled = self.in_doubt = False
         self._silent_since_s = None
         self.queue_s = None
         self._queues.clear()
@@ -210,8 +216,8 @@ class Link:
 
     def _finish_probe(self, now_s: float) -> None:
         assert self._probe is not None
-        self.probed = self._probe.result(self.queue_s or 0.0)
-        self._probe = None
+        probe, self._probe = self._probe, None
+        self.probed = probe.result(self.queue_s or 0.0)
         self._carried.add(-self.probed.bitrate, now_s)
 
     def _count_losses(self, feedback: TransportFeedback, now_s: float) -> None:

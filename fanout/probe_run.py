@@ -71,7 +71,7 @@ class ProbeRun:
         octets = [float(point[0] - points[0][0]) for point in points]
         sent = _bitrate(octets, [(point[2] - points[0][2]) / 1e9 for point in points])
         arrived = _bitrate(octets, [since_us(point[1], points[0][1]) / 1e6 for point in points])
-        share = min(len(points) / self.told, 1.0)
+        share = len(points) / max(self.told, len(points))  # some tell of packets outside of what they tell of
         # Packets that a radio held back arrive all at once; no link is said to carry more than it was given.
         return Probed(self.began_s, int(sent), int(min(sent, arrived) * share), 1 - share, queue_s)
 

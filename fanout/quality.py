@@ -86,7 +86,7 @@ class QualityPolicy:
         self._reason = "the link carries it"
         self._obeyed = False
         self._was_narrow = False
-        "A step down was necessary, and no step up has lasted since."
+        "A step down was necessary, or would have been, and no step up to the main stream has lasted since."
         self._bitrates: dict[Target, int] = {"main": DEFAULT_MAIN, "sub": DEFAULT_SUB, "keyframes": 0}
         self._refused = 0
         self._refusals_count_s = now_s + JOIN_S
@@ -122,6 +122,9 @@ class QualityPolicy:
             self._refused_until_s = now_s + REFUSAL_S
         self._refused = refused_frames
         if self.wish != "auto":
+            # Of a link that does not carry less it is known that it does not carry more.
+            if self.wish != "main" and (link.congested or now_s < self._refused_until_s):
+                self._was_narrow = True
             self._obey(self.wish)
             return Decision(self._target, self._reason)
         if self._obeyed:
@@ -143,7 +146,8 @@ class QualityPolicy:
         self._trouble_since_s = None
         if self._raised_s is not None and now_s - self._raised_s > MAX_SETBACK_S:
             self._setbacks[self._target] = 0.0
-            self._was_narrow = False
+            if self._target == "main":
+                self._was_narrow = False
         probe = None
         if self._target != "main" and now_s >= self._next_s:
             if link.measures:

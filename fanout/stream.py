@@ -15,7 +15,7 @@ from common.messages import Rendition
 from common.units import VIDEO_CLOCK_RATE
 from fanout.egress import Egress
 from fanout.packetizing.packetized import CLOCK_RATES, PacketizedUnit
-from fanout.packetizing.packetizer import VIDEO_CODECS
+from fanout.packetizing.packetizer import AUDIO_CODECS, VIDEO_CODECS
 from fanout.track import Track, UnitReceiver
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Stream:
         self._last_unit_s: float | None = None
         self._deadline: asyncio.Handle = self._loop.call_later(JOIN_DEADLINE_S, self._join_is_late)
         self.has_sound = False
-        "Audio was seen."
+        "Audio for browsers was seen."
 
     @property
     def has_picture(self) -> bool:
@@ -174,6 +174,8 @@ class Stream:
         self.video.give(packetized, receivers, marker=True)
 
     def _take_audio(self, unit: AccessUnit) -> None:
+        if unit.codec not in AUDIO_CODECS:
+            return  # no browser takes it, whatever the camera was said to send when viewers joined
         self.has_sound = True
         if self.audio.receivers:
             for packetized in self.audio.audio(unit):

@@ -1,7 +1,8 @@
 """One track of one rendition in a worker: its timeline, its history, and the viewers that are given it."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from common.access_unit import AccessUnit
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 # A camera's RTP clock that departs this far from arrival was restarted, not late.
 MAX_CLOCK_STEP_S = 2
+# Of one arrival after the other, by UTC, less what passed meanwhile: more is the server's clock being set.
+MAX_UTC_STEP_S = 1
 DEFAULT_FRAME_S = 0.04
 MAX_FRAME_S = 0.25
 FRAME_SMOOTHING = 4
@@ -56,10 +59,15 @@ class UnitReceiver(Protocol):
 
 
 class ContinuousTimeline:
-    """Carries a track over restarts of camera and ingest without a step back."""
+    """Carries a track over restarts of camera and ingest without a step back.
 
-    def __init__(self, clock_rate: int) -> None:
+    `monotonic_s` tells the time of units that come one by one: those that are UTC may be set.
+    """
+
+    def __init__(self, clock_rate: int, monotonic_s: Callable[[], float] = time.monotonic) -> None:
         self._clock_rate = clock_rate
+        self._monotonic_s = monotonic_s
+        self._placed_s = 0.0
         self._offset = 0
         self._epoch: int | None = None
         self._last_timestamp = 0
@@ -75,11 +83,13 @@ class ContinuousTimeline:
             self.frame_ticks = int(DEFAULT_FRAME_S * unit.clock_rate)
             self._epoch = None if self._epoch is None else -1
         timestamp = unit.timestamp + self._offset
+        now_s = self._monotonic_s()
         if self._epoch is None:
             self._offset = -unit.timestamp
             timestamp = 0
         else:
             elapsed = (unit.arrival_ns - self._last_arrival_ns) * self._clock_rate // 1_000_000_000
+            elapsed = min(elapsed, int((now_s - self._placed_s + MAX_UTC_STEP_S) * self._clock_rate))
             step = timestamp - self._last_timestamp
             if unit.epoch != self._epoch or abs(step - elapsed) > MAX_CLOCK_STEP_S * self._clock_rate:
                 timestamp = self._last_timestamp + max(self.frame_ticks, elapsed)
@@ -92,6 +102,7 @@ class ContinuousTimeline:
         self._epoch = unit.epoch
         self._last_timestamp = timestamp
         self._last_arrival_ns = unit.arrival_ns
+        self._placed_s = now_s
         return timestamp
 
 

@@ -134,7 +134,7 @@ class Viewing:
         self._policy.wish = quality
         self._video.keyframes_only = quality == "keyframes"
         self._probe: BandwidthProbe | None = None
-        self._answers_from = self._lossy_until = now
+        self._answers_from = self._resumes_from = self._lossy_until = now
         self._switched_at = now - SWITCH_INTERVAL_S
         self._held_since = self._free_until = now
         self._keyframe_requests = 0
@@ -241,12 +241,18 @@ class Viewing:
         """Sends the cached GOP once more, where that is not too often."""
         if now < self._answers_from:
             return
-        # All answers together take twice what the stream itself takes, at most.
+        self._answers_from = now + self._resend()
+
+    def _resend(self) -> float:
+        """Sends the cached GOP, or its keyframe; after how many seconds that may be done again.
+
+        So all of it together takes twice what the stream itself takes, at most.
+        """
         track = self._stream.video
-        octets = sum(unit.octets for unit in track.history.gop())
-        pause_s = 8 * octets / (2 * track.bitrate) if track.bitrate else 0.0
-        self._answers_from = now + max(KEYFRAME_REQUEST_INTERVAL_S, pause_s)
+        units = track.history.gop()
+        octets = sum(unit.octets for unit in (units[:1] if self._video.keyframes_only else units))
         self._stream.resend(self._video)
+        return max(KEYFRAME_REQUEST_INTERVAL_S, 8 * octets / (2 * track.bitrate) if track.bitrate else 0.0)
 
     def check(self, now: float) -> None:
         """Decides what to show; to be called about twice a second."""
@@ -257,12 +263,13 @@ class Viewing:
             )
             return
         link = self._link
-        decision = self._policy.decide(
-            link, self._bitrate_of("main"), self._bitrate_of("sub"), self._video.refused_frames, now
-        )
+        # Where the viewer decodes only one of them, that one is all there is to choose.
+        largest, smallest = (self._bitrate_of(self._renditions[place]) for place in (0, -1))
+        decision = self._policy.decide(link, largest, smallest, self._video.refused_frames, now)
         congested = link.congested
         # Every packet is reported on while the link looks strained, else only some.
         strained = congested or link.loss > STRAINED_LOSS or (link.queue_s or 0.0) > STRAINED_QUEUE_S
+        strained |= link.in_doubt
         self._lane.sparse = not strained and self._probe is None
         self._video.max_bitrate = link.available_bitrate if congested else None
         self._set_least_delay(now)
@@ -344,9 +351,10 @@ class Viewing:
             return
         self._video.keyframes_only = keyframes_only
         if not keyframes_only:
-            # What follows the last keyframe was left out.
+            # What follows the last keyframe was left out. That is no answer to a request, and waits for none.
             self._video.skip()
-            self._repeat_picture(now)
+            if now >= self._resumes_from:
+                self._resumes_from = now + self._resend()
 
     def _kind(self) -> Showing:
         return "keyframes" if self._video.keyframes_only else self._stream.rendition

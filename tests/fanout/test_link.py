@@ -157,13 +157,58 @@ def test_nothing_arrives_any_more() -> None:
     link = sender.link.link
     link.rtt_s = 0.04
     conditions.loss = 1.0
-    assert 1 <= seconds_until_congested(sender, 3) < 1.5
+    assert 1 <= seconds_until_congested(sender, 3) < 2
     assert link.stalled
     assert link.rtt_s is None
     conditions.loss = 0.0
     run(sender, 1)
     assert not link.stalled
     run(sender, 5, never_congested)
+
+
+@pytest.mark.parametrize("delay_s", [0.01, 0.05, 0.1])
+def test_feedback_that_is_lost_now_and_then(delay_s: float) -> None:
+    """Of few packets, as the worker asks for while all is well; of all where that is in doubt."""
+    conditions = Conditions(delay_s=delay_s, feedback_s=0.05, feedback_loss=0.1)
+    sender = viewer(conditions, Rendition(200_000, 12))
+    link = sender.link.link
+    doubts = 0
+    for look in range(600):
+        conditions.announce_s = 0.0 if link.in_doubt else 1.0
+        # Not in step with the announcements.
+        for _ in range(100 + look % 2):
+            sender.step()
+        link.check(sender.link.now_s)
+        never_congested(link)
+        doubts += link.in_doubt
+    assert 10 < doubts < 120
+    conditions.loss = 1.0
+    lost_s = sender.link.now_s
+    while not link.stalled:
+        conditions.announce_s = 0.0 if link.in_doubt else 1.0
+        for _ in range(100):
+            sender.step()
+        link.check(sender.link.now_s)
+        assert sender.link.now_s - lost_s < 4
+
+
+def test_feedback_about_more_than_there_is_during_a_probe() -> None:
+    conditions = Conditions()
+    sender = viewer(conditions)
+    run(sender, 2)
+    conditions.feedback = False
+    way, link = sender.link, sender.link.link
+    link.probe_began(way.log.sequence, way.now_s)
+    first = way.log.sequence & 0xFFFF
+    for _ in range(14):
+        way.send(1000)
+    link.probe_ended(way.log.sequence, way.now_s)
+    received = tuple((first + number, number * 250) for number in range(14))
+    link.on_transport_feedback(
+        TransportFeedback(1, 2, first, 0, received, 39_986, 40_000), way.log, way.now_s
+    )
+    run(sender, 3)
+    assert link.probed is not None and 0 <= link.probed.loss <= 1
 
 
 def test_queue_is_forgotten_when_nothing_is_sent() -> None:

@@ -276,6 +276,38 @@ def test_back_to_auto_probes_where_the_link_was_narrow() -> None:
     assert change[1] == "main" and 0.6 < change[0] < 4 and len(viewer.probes) > before
 
 
+def test_back_to_auto_probes_where_not_even_the_wish_was_carried() -> None:
+    conditions = Conditions()
+    viewer = Viewer(conditions)
+    viewer.policy.wish = "sub"
+    viewer.run(5)
+    conditions.bitrate = 100e3
+    viewer.run(10)
+    assert viewer.target == "sub" and viewer.way.link.congested
+    conditions.bitrate = 10e6
+    viewer.run(10)
+    assert not viewer.way.link.congested
+    viewer.policy.wish = "auto"
+    (change,) = viewer.run(10)
+    assert change[1] == "main" and change[0] > 0.6 and viewer.probes
+
+
+def test_back_to_auto_probes_where_only_sub_came_back() -> None:
+    conditions = Conditions()
+    viewer = Viewer(conditions)
+    viewer.run(5)
+    conditions.bitrate = 100e3
+    viewer.run(30)
+    assert viewer.target == "keyframes"
+    conditions.bitrate = 1e6
+    viewer.run(90)
+    assert viewer.target == "sub"
+    viewer.policy.wish = "sub"
+    viewer.run(5)
+    viewer.policy.wish = "auto"
+    assert viewer.run(10) == []
+
+
 def test_full_way_out() -> None:
     viewer = Viewer(Conditions())
     viewer.run(1)

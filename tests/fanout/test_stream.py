@@ -437,6 +437,20 @@ async def test_that_there_is_sound_is_known_before_anybody_hears_it(camera: Came
     assert stream.audio.history.octets == 0
 
 
+async def test_sound_that_no_browser_takes_is_left_out(
+    camera: Camera, watch: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = watch()
+    viewer = Viewer()
+    stream.audio.receivers.add(viewer)
+    await until(lambda: AUDIO_TOPIC in camera.topics)
+    for codec in ("AAC", "L16", "PCMA"):
+        camera.publisher.publish(wire.encode_access_unit(AUDIO_TOPIC, audio_unit(codec, bytes(160))))
+    await until(lambda: bool(viewer.live))
+    assert [unit.codec for unit in viewer.live] == ["PCMA"] and stream.audio.history.octets == 160
+    assert not caplog.records
+
+
 async def test_sound_goes_to_those_who_hear_it(camera: Camera, watch: Watch) -> None:
     stream = watch()
     viewer = Viewer()

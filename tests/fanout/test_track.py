@@ -61,6 +61,23 @@ def test_another_clock_rate_goes_on_in_its_ticks() -> None:
     assert first == 8_000 + 320 and second == first + 160
 
 
+def test_a_clock_of_the_server_that_is_set_moves_nothing() -> None:
+    now_s = 100.0
+    timeline = ContinuousTimeline(90_000, lambda: now_s)
+    placed = []
+    for number in range(100):
+        now_s += 0.04
+        unit = access_unit(number)
+        if number >= 50:
+            unit = dataclasses.replace(unit, arrival_ns=unit.arrival_ns + 3600 * 1_000_000_000)
+        placed.append(timeline.place(unit))
+    assert placed == [3600 * number for number in range(100)]
+    # A camera that begins anew after a minute goes on a minute later, all the same.
+    now_s += 60
+    anew = dataclasses.replace(access_unit(0, epoch=2), arrival_ns=(3600 + 60 + 4) * 1_000_000_000)
+    assert timeline.place(anew) - placed[-1] == pytest.approx(60 * 90_000, rel=0.01)
+
+
 def test_keyframes_and_two_units_a_second_tell_their_capture_time() -> None:
     track = Track("gate", Egress(-1, -1, False), 90_000)
     units = []

@@ -397,6 +397,20 @@ async def test_keyframes_only_and_back(make: Make) -> None:
     assert_unbroken(scene.packets)
 
 
+async def test_a_request_before_does_not_delay_what_was_left_out(make: Make) -> None:
+    scene = make(renditions=("main",), gop=250)
+    scene.run(1)
+    scene.viewing.select("keyframes", scene.now)
+    scene.run(5)
+    scene.ask(KeyframeRequest(1, VIDEO_SSRC))
+    scene.run(0.5)
+    scene.viewing.select("main", scene.now)
+    assert pictures(scene.run(0.4)) > 100
+    scene.run(1)
+    assert pictures(scene.run(1)) == 25
+    assert_unbroken(scene.packets)
+
+
 async def test_keyframes_only_and_back_while_another_rendition_is_awaited(make: Make) -> None:
     scene = make()
     scene.live = {"main"}
@@ -659,12 +673,27 @@ async def test_held_while_nothing_arrives_then_shown_at_once(make_slow: Make) ->
     scene.run(5)
     assert scene.way is not None
     scene.way.conditions.loss = 1.0
-    scene.run(2)
+    scene.run(2.5)
     assert scene.viewing._video.held and scene.run(0.5) == []
     scene.run(20)
     scene.way.conditions.loss = 0.0
     scene.run(10)
     assert not scene.viewing._video.held and pictures(scene.run(4)) == 100
+    assert_unbroken(scene.packets)
+
+
+async def test_the_only_stream_that_can_be_decoded_comes_back_by_its_own_rate(make_slow: Make) -> None:
+    scene = make_slow(renditions=("sub",))
+    # Somebody else watches the main stream, which is more than this link carries at the best of times.
+    scene.pool.acquire("gate", "main", scene.viewing._endpoint)
+    assert scene.way is not None
+    scene.way.conditions.bitrate = 1e6
+    scene.run(10)
+    assert [showing for showing, _ in scene.changes] == ["sub"]
+    scene.way.conditions.bitrate = 50e3
+    scene.run_until(lambda: scene.changes[-1][0] == "keyframes", 20)
+    scene.way.conditions.bitrate = 1e6
+    scene.run_until(lambda: scene.changes[-1][0] == "sub", 20)
     assert_unbroken(scene.packets)
 
 

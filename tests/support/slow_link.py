@@ -44,6 +44,9 @@ class Conditions:
     clock_drift: float = 0.0
     feedback_s: float = 0.1
     feedback: bool = True
+    feedback_loss: float = 0.0
+    announce_s: float = 0.0
+    "Only packets that far apart have a number, and are told of."
 
 
 class SentPackets:
@@ -82,10 +85,11 @@ class SlowLink:
         self.delays: list[tuple[float, float]] = []
         "Arrival and time in the queue of every packet."
         self._random = random.Random(seed)
-        self._queue: deque[tuple[float, int, int]] = deque()
+        self._numbered_s = 0.0
+        self._queue: deque[tuple[float, int, int | None]] = deque()
         self._queued = 0
         self._free_s = START_S
-        self._arriving: list[tuple[float, int]] = []
+        self._arriving: list[tuple[float, int | None]] = []
         self._arrived: dict[int, float] = {}
         self._next = first_sequence
         self._feedback_due_s = START_S
@@ -97,7 +101,10 @@ class SlowLink:
 
     def send(self, octets: int) -> None:
         """One packet enters the queue, or finds it full."""
-        sequence = self.log.add(self.now_s, octets)
+        sequence = None
+        if self.now_s - self._numbered_s >= self.conditions.announce_s:
+            self._numbered_s = self.now_s
+            sequence = self.log.add(self.now_s, octets)
         if self._random.random() < self.conditions.loss:
             return
         if self._queued + octets <= self.conditions.queue_octets:
@@ -135,6 +142,8 @@ class SlowLink:
             if arrival_s > self.now_s:
                 waiting.append((arrival_s, sequence))
                 continue
+            if sequence is None:
+                continue
             self._arrived[sequence] = arrival_s
             self._received += 1
             self._highest_received = max(self._highest_received, sequence)
@@ -165,7 +174,9 @@ class SlowLink:
             for sequence, arrival_s in self._arrived.items()
             if arrival_s > self.now_s - 0.5
         }
-        self._on_way.append((self.now_s + self.conditions.delay_s, serialize_feedback(feedback)))
+        loss = self.conditions.feedback_loss
+        if not loss or self._random.random() >= loss:
+            self._on_way.append((self.now_s + self.conditions.delay_s, serialize_feedback(feedback)))
 
     def report_block(self) -> ReportBlock:
         """What a receiver report says of the packets since the last one."""
