@@ -4,10 +4,11 @@ A peer (`ingest` or `fanout`) says `Hello` first and again when asked, then a re
 carries a request id and is answered by its reply or by `Refused`.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 Rendition = Literal["main", "sub"]
 RENDITIONS: tuple[Rendition, ...] = ("main", "sub")
@@ -58,14 +59,60 @@ class SessionEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class HelloSession:
+    """A session in a hello; of who watches it, only where in the hello that is said."""
+
+    session: str
+    camera: str
+    watcher: int
+    patterns: int
+
+
+@dataclass(frozen=True, slots=True)
 class FanoutHello:
-    """A fanout worker introduces itself, with the sessions that it serves already."""
+    """A fanout worker introduces itself, with the sessions that it serves already.
+
+    A user may have many sessions and long lists of cameras: what is the same is said once.
+    """
 
     TYPE: ClassVar[str] = "fanout-hello"
     worker: str
     epoch: int
     pid: int
-    sessions: tuple[SessionEntry, ...]
+    draining: bool
+    "It takes no more viewers (`DrainRequest`)."
+    watchers: tuple[Watcher, ...]
+    "Without their cameras."
+    patterns: tuple[tuple[str, ...], ...]
+    "The cameras of watchers."
+    sessions: tuple[HelloSession, ...]
+
+    @classmethod
+    def of(cls, worker: str, epoch: int, pid: int, draining: bool, entries: Iterable[SessionEntry]) -> Self:
+        """The hello of a worker that serves `entries`."""
+        watchers: dict[Watcher, int] = {}
+        patterns: dict[tuple[str, ...], int] = {}
+        sessions = tuple(
+            HelloSession(
+                entry.session,
+                entry.camera,
+                watchers.setdefault(replace(entry.watcher, cameras=()), len(watchers)),
+                patterns.setdefault(entry.watcher.cameras, len(patterns)),
+            )
+            for entry in entries
+        )
+        return cls(worker, epoch, pid, draining, tuple(watchers), tuple(patterns), sessions)
+
+    def entries(self) -> tuple[SessionEntry, ...]:
+        """The sessions, each with who watches it."""
+        return tuple(
+            SessionEntry(
+                each.session,
+                each.camera,
+                replace(self.watchers[each.watcher], cameras=self.patterns[each.patterns]),
+            )
+            for each in self.sessions
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,7 +482,8 @@ class EditRequest:
 
     Refused with `changed-meanwhile` when `etag` does not match, `exists` when `etag` is `new` and the entry
     is there, `unknown` for the removal of what is not there, `bad-settings` with key, value and what is
-    allowed, `read-only` when there is no file that can be written.
+    allowed, `read-only` when there is no file that can be written, `internal` when it is written but could
+    not be put in force yet.
     """
 
     TYPE: ClassVar[str] = "edit-settings"
@@ -454,7 +502,8 @@ class OrderRequest:
     """Signaling asks the keeper to put the file's cameras in order; answered by `SettingsState` or `Refused`.
 
     Refused with `changed-meanwhile` when `before` does not hold, `bad-settings` when `cameras` are not those
-    of the file or a program cannot move their lines, `read-only` when the file cannot be written.
+    of the file or a program cannot move their lines, `read-only` when the file cannot be written, `internal`
+    when it is written but could not be put in force yet.
     """
 
     TYPE: ClassVar[str] = "order-settings"

@@ -46,7 +46,8 @@ class FanoutConfig:
     ice_servers: tuple[IceServer, ...]
 
 
-def _write_private(path: Path, content: dict[str, Any]) -> None:
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    """JSON with mode 0600, in one step; raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -58,9 +59,15 @@ def _write_private(path: Path, content: dict[str, Any]) -> None:
 def store_resolved(config: Config, folder: Path) -> None:
     """Writes each process's part, all mode 0600, each in one step; takes away those of cameras that are gone.
 
-    `system.json` for all; `fanout.json` with the login of a TURN server; `signaling.json` with the users;
-    `cameras/NAME.json` with the URL.
+    `cameras/NAME.json` with the URL; `fanout.json` with the login of a TURN server; `signaling.json` with the
+    users; `system.json` for all. That one names the cameras, so their files are there before it and after it:
+    whoever is killed in between leaves what `load_whole` can read.
     """
+    for camera in config.cameras:
+        write_private(folder / "cameras" / f"{camera.name}.json", asdict(camera))
+    fanout = FanoutConfig(config.media_ice, config.media_ice_servers)
+    write_private(folder / "fanout.json", asdict(fanout))
+    write_private(folder / "signaling.json", asdict(config.access))
     system = SystemConfig(
         cameras=tuple(camera.name for camera in config.cameras),
         http_host=config.http_host,
@@ -70,12 +77,7 @@ def store_resolved(config: Config, folder: Path) -> None:
         media_loopback=config.http_on_loopback,
         ice_urls=tuple(dict.fromkeys(server.stun_url for server in config.media_ice_servers)),
     )
-    _write_private(folder / "system.json", asdict(system))
-    fanout = FanoutConfig(config.media_ice, config.media_ice_servers)
-    _write_private(folder / "fanout.json", asdict(fanout))
-    _write_private(folder / "signaling.json", asdict(config.access))
-    for camera in config.cameras:
-        _write_private(folder / "cameras" / f"{camera.name}.json", asdict(camera))
+    write_private(folder / "system.json", asdict(system))
     names = {camera.name for camera in config.cameras}
     for path in (folder / "cameras").glob("*.json"):
         if path.stem not in names:

@@ -90,11 +90,12 @@ class Worker:
         )
 
     def _hello(self) -> FanoutHello:
-        return FanoutHello(
+        return FanoutHello.of(
             worker=self.name,
             epoch=self._epoch,
             pid=os.getpid(),
-            sessions=tuple(
+            draining=self._draining,
+            entries=(
                 SessionEntry(viewer.session, viewer.camera, viewer.watcher)
                 for viewer in self._viewers.values()
             ),

@@ -280,6 +280,8 @@ class Broker:
         except Problem as problem:
             self.counters.offer_refused(problem)
             raise
+        # What the worker says meanwhile is told later, when the caller has passed the answer on.
+        asyncio.get_running_loop().call_soon(self._opened, request.session)
         session = Session(
             id=request.session,
             camera=camera,
@@ -293,8 +295,6 @@ class Broker:
         left = self.sessions.get(replaces) if replaces is not None else None
         own = left is not None and (left.camera, left.watcher.name) == (camera, watcher.name)
         self._log.opened(session, left if own else None)
-        # What the worker says meanwhile is told later, when the caller has passed the answer on.
-        asyncio.get_running_loop().call_soon(self._opened, session.id)
         return session, answer
 
     async def _put(self, request: OfferRequest) -> tuple[str, Answer]:

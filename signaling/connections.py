@@ -3,7 +3,8 @@
 A connection is *new* until its first request is there whole, TLS handshake included; then *busy* while it is
 answered, *kept* after that, and *new* again with the first octet of the next request. New ones have
 `HEAD_S`, however slowly octets come (slow-loris), kept ones `KEEP_ALIVE_S`. Where there are too many, the one
-that has waited longest goes, new ones first. Busy ones have limits of their own and are never ended here.
+that has waited longest goes, of the new or the kept ones, whichever are more: neither drive the others out.
+Busy ones have limits of their own and are never ended here.
 """
 
 import ipaddress
@@ -114,8 +115,9 @@ class Connections:
         return self._of_network[network] >= self._most // 2
 
     def make_room(self) -> None:
-        """Ends the connection that has waited longest, if any waits."""
-        self._end_oldest(self._waiting["new"] or self._waiting["kept"])
+        """Ends the one that has waited longest, of the new or the kept, whichever are more; if any waits."""
+        new, kept = self._waiting["new"], self._waiting["kept"]
+        self._end_oldest(kept if len(kept) > len(new) else new)
 
     def _end_oldest(self, waiting: Iterable[Connection]) -> None:
         oldest = next(iter(waiting), None)
@@ -143,14 +145,15 @@ class Connections:
             del self._of_network[connection.network]
 
     def _enter(self, connection: Connection, state: State, now_s: float) -> None:
+        # Room is made before it is among them: it is not the one that has to go.
+        idle = self._idle.get(connection.network, ())
+        if len(idle) >= MAX_IDLE_OF_ADDRESS and not self.unlimited(connection.address):
+            self._end_oldest(idle)
+        if self.idle >= MAX_IDLE:
+            self.make_room()
         connection.state = state
         self._waiting[state][connection] = now_s
-        idle = self._idle.setdefault(connection.network, OrderedDict())
-        idle[connection] = None
-        if len(idle) > MAX_IDLE_OF_ADDRESS and not self.unlimited(connection.address):
-            self._end_oldest(idle)
-        if self.idle > MAX_IDLE:
-            self.make_room()
+        self._idle.setdefault(connection.network, OrderedDict())[connection] = None
 
     def _leave(self, connection: Connection) -> None:
         waiting = self._waiting.get(connection.state)

@@ -36,6 +36,8 @@ QUEUE = 256
 HEARTBEAT_S = 15.0
 LOOK_S = 0.5
 "How soon a stream ends whose listener may not listen any more."
+REFUSED = "the configuration file is refused; an admin is told why"
+"What those hear of it who may not read the configuration: the reason may name any camera."
 
 Kind = Literal["camera", "worker", "session", "settings"]
 Level = Literal["info", "warning", "error"]
@@ -73,6 +75,13 @@ def visible(event: Event, principal: Principal) -> bool:
     if event.camera is not None and not principal.may_see(event.camera):
         return False
     return principal.may("viewer" if event.kind == "camera" else "operator")
+
+
+def shown(event: Event, principal: Principal) -> Event:
+    """The event as it is told to somebody who may know of it."""
+    if event.kind == "settings" and event.what == "error" and not principal.may("admin"):
+        return dataclasses.replace(event, text=REFUSED)
+    return event
 
 
 def members(event: Event) -> Members:
@@ -216,7 +225,7 @@ async def send(
             if event is None:
                 break
             if visible(event, who) and wanted(event):
-                await response.write(encoded(event))
+                await response.write(encoded(shown(event, who)))
                 quiet_s = 0.0
     except ConnectionError:
         log.debug("= a listener of events is gone")

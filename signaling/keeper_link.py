@@ -82,11 +82,11 @@ class KeeperLink:
         return _entries(await self._ask(SettingsRequest(kind, name)))
 
     async def edit(self, edit: EditRequest) -> tuple[SettingsEntry, ...]:
-        """Changes the file; gives what is in it then. Raises Problem 404, 409, 412, 422 or 503."""
+        """Changes the file; gives what is in it then. Raises Problem 404, 409, 412, 422, 500 or 503."""
         return _entries(await self._ask(edit))
 
     async def order(self, order: OrderRequest) -> SettingsState:
-        """Puts the cameras of the file in order; raises Problem 409, 412, 422 or 503."""
+        """Puts the cameras of the file in order; raises Problem 409, 412, 422, 500 or 503."""
         return _state(await self._ask(order))
 
     async def reload(self) -> SettingsState:

@@ -135,9 +135,12 @@ class Listener:
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     async def open(self, host: str, port: int) -> None:
-        """Listens on every address of `host`; raises LocalError when the port cannot be had."""
+        """Listens on every address of `host`, of which `::` means both families; raises LocalError."""
         try:
-            found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = await self._addresses_of(host, port)
+            if any(address[0] == "::" for *_, address in found):
+                # A socket of its own: on one for both, clients of IPv4 have addresses of IPv6.
+                found += await self._addresses_of("0.0.0.0", port)
             for family, kind, protocol, _, address in dict.fromkeys(found):
                 self._sockets.append(_bound(family, kind, protocol, address))
         except OSError as exc:
@@ -149,6 +152,9 @@ class Listener:
             raise LocalError(f"port {port} on {host} {reason}: key http.listen in the configuration") from exc
         self._resume()
         self._sweep()
+
+    async def _addresses_of(self, host: str, port: int) -> list[Any]:
+        return await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
 
     @property
     def addresses(self) -> list[Any]:
@@ -194,7 +200,7 @@ class Listener:
     def _admit(self, accepted: socket.socket, address: str) -> None:
         accepted.setblocking(False)
         tls = self._tls()
-        ends: list[Callable[[], object]] = []
+        ends: list[Callable[[], object]] = [accepted.close]
 
         def end() -> None:
             ends[-1]()
@@ -235,7 +241,7 @@ def _bound(family: int, kind: int, protocol: int, address: Any) -> socket.socket
         listening.setblocking(False)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # The wildcard of IPv4 may be listened on beside it.
+            # The wildcard of IPv4 is listened on beside it.
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listening.bind(address)
         listening.listen(BACKLOG)

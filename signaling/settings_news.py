@@ -23,21 +23,21 @@ class SettingsNews:
     def heard(self, state: SettingsState) -> None:
         """Takes the cameras over, and tells what is different."""
         before, self._before = self._before, state
-        changes = self._set_cameras(state.cameras)
+        others = self._set_cameras(state.cameras)
         newer = before is not None and (before.epoch, before.revision) != (state.epoch, state.revision)
-        if changes or newer:
-            self._events.tell("settings", "changed", "; ".join(["the configuration changed", *changes]))
+        if others or newer:
+            # Without names: operators hear of it who may not see all cameras.
+            self._events.tell("settings", "changed", "the configuration changed")
         if state.error is not None and (before is None or before.error != state.error):
             log.warning("! configuration: %s", state.error)
             self._events.tell("settings", "error", state.error, level="error")
 
-    def _set_cameras(self, cameras: Sequence[str]) -> list[str]:
-        """The configuration names these now; gives in words what is different."""
+    def _set_cameras(self, cameras: Sequence[str]) -> bool:
+        """The configuration names these now; True when some came or went."""
         added, removed = self._registry.set_cameras(cameras)
         for name in added:
             self._events.tell("camera", "added", f"camera {name} was added", camera=name)
         for name in removed:
             self._events.tell("camera", "removed", REMOVED, camera=name)
             self._events.forget_camera(name)
-        said = [f"added: {', '.join(added)}"] if added else []
-        return said + ([f"removed: {', '.join(removed)}"] if removed else [])
+        return bool(added or removed)

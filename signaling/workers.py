@@ -173,7 +173,9 @@ class Registry:
                 restarted = before is not None and before.epoch != message.epoch
                 new = before is None or restarted
                 if before is None or new:
-                    self._workers[identity] = Worker(identity, message.epoch, message.pid, now)
+                    self._workers[identity] = Worker(
+                        identity, message.epoch, message.pid, now, draining=message.draining
+                    )
                     log.info(
                         "= worker %s is up, process %d, %d sessions",
                         identity,
@@ -183,7 +185,7 @@ class Registry:
                     )
                 else:
                     self._workers[identity] = dataclasses.replace(before, heard_s=now)
-                return SessionsStated(message.sessions, restarted, new)
+                return SessionsStated(message.entries(), restarted, new)
             case WorkerReport():
                 worker = self._workers.get(identity)
                 if worker is None:

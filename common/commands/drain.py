@@ -20,6 +20,8 @@ EXIT_INTERRUPTED = 130
 LOOK_EVERY_S = 0.5
 BEGIN_WITHIN_S = 5.0
 "Workers report every second."
+GONE_AFTER_S = 5.0
+"A signaling process that was started again knows a worker only by its next report."
 
 
 def _find(api: LocalApi, name: str) -> Worker | None:
@@ -45,32 +47,61 @@ class _Progress:
             print()
 
 
+class _Drain:
+    """What one look after the other says of the worker."""
+
+    def __init__(self, name: str, now_s: float) -> None:
+        self._name = name
+        self._begun = False
+        self._begin_by_s = now_s + BEGIN_WITHIN_S
+        self._missing_since_s: float | None = None
+
+    def away(self) -> None:
+        """Nobody could be asked, so nothing is known of the worker."""
+        self._missing_since_s = None
+
+    def ended(self, worker: Worker | None, now_s: float) -> str | None:
+        """What became of it, None while that is open; raises LocalError when it does not drain."""
+        name = self._name
+        if worker is None:
+            self._missing_since_s = now_s if self._missing_since_s is None else self._missing_since_s
+            return f"{name} has ended" if now_s - self._missing_since_s > GONE_AFTER_S else None
+        self._missing_since_s = None
+        if worker.draining is None:
+            return None
+        if self._begun and not worker.draining:
+            raise LocalError(f"{name} drains no more: it was restarted, or somebody undid the drain")
+        self._begun = worker.draining
+        if not self._begun and now_s > self._begin_by_s:
+            raise LocalError(f"{name} did not begin to drain; its log may say why")
+        if self._begun and not worker.viewers:
+            return (
+                f"{name} has no viewers and takes none until it is restarted, or until "
+                f"`cctv3 drain {name} --undo`"
+            )
+        return None
+
+
 def _wait(api: LocalApi, name: str) -> str:
     """Waits until the worker is without viewers; gives what became of it. Raises LocalError."""
     progress = _Progress()
-    begun = False
-    begin_by_s = time.monotonic() + BEGIN_WITHIN_S
+    drain = _Drain(name, time.monotonic())
     try:
         while True:
             try:
                 worker = _find(api, name)
             except NotRunning:
                 # Signaling may be starting again: the worker drains on.
+                drain.away()
                 progress.say("signaling is away, trying again")
             else:
-                if worker is None:
-                    return f"{name} has ended"
-                if begun and not worker.draining:
-                    raise LocalError(f"{name} drains no more: it was restarted, or somebody undid the drain")
-                begun = worker.draining
-                if not begun and time.monotonic() > begin_by_s:
-                    raise LocalError(f"{name} did not begin to drain; its log may say why")
-                if begun and not worker.viewers:
-                    return (
-                        f"{name} has no viewers and takes none until it is restarted, or until "
-                        f"`cctv3 drain {name} --undo`"
-                    )
-                progress.say(f"{name}: {worker.viewers} left")
+                ended = drain.ended(worker, time.monotonic())
+                if ended is not None:
+                    return ended
+                if worker is None or worker.draining is None:
+                    progress.say(f"{name} has not reported yet")
+                else:
+                    progress.say(f"{name}: {worker.viewers} left")
             time.sleep(LOOK_EVERY_S)
     finally:
         progress.close()

@@ -43,7 +43,7 @@ class Worker:
     loop_lag_s: float | None
     packets_per_s: float | None
     dropped_frames: int | None
-    draining: bool
+    draining: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def parse_workers(content: object) -> tuple[Worker, ...]:
                 loop_lag_s=_number(report, "loop_lag_s"),
                 packets_per_s=_number(report, "packets_per_s"),
                 dropped_frames=_whole(report, "dropped_frames"),
-                draining=report.get("draining") is True,
+                draining=_flag(report, "draining"),
             )
         )
     return tuple(sorted(workers, key=lambda worker: (len(worker.name), worker.name)))
@@ -145,6 +145,11 @@ def _number(entry: Json, name: str) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return None
     return value
+
+
+def _flag(entry: Json, name: str) -> bool | None:
+    value = entry.get(name)
+    return value if isinstance(value, bool) else None
 
 
 def _whole(entry: Json, name: str) -> int | None:

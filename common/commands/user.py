@@ -12,7 +12,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from common.access_config import ROLES
+from common.access_config import ROLES, UserConfig
 from common.errors import CctvError, ConfigError, LocalError
 from common.lifecycle import EXIT_CONFIG, EXIT_FAILED
 from common.supervision import DEFAULT_CONFIG
@@ -45,15 +45,20 @@ def hash_password(password: str) -> str:
 
 
 def _add(options: argparse.Namespace) -> None:
-    from common.keeper import editing  # a hash is had without it
+    from common import config
+    from common.keeper import editing  # a hash is had without them
 
     path = _existing(options.config)
-    content: dict[str, Any] = {"role": options.role}
-    if options.camera:
-        content["cameras"] = options.camera
-    content["password"] = hash_password(ask_password(options.password_stdin))
+    password = hash_password(ask_password(options.password_stdin))
+    before = editing.entry_of(config.load(path), "user", options.name)
+    known = before if isinstance(before, UserConfig) else UserConfig(options.name)
+    content: dict[str, Any] = {
+        "role": options.role or known.role,
+        "cameras": options.camera or list(known.cameras),
+        "password": password,
+    }
     editing.put_entry(path, "user", options.name, content)
-    print(f"{options.name} may log in as {options.role}: {path}; a running system takes it at once")
+    print(f"{options.name} may log in as {content['role']}: {path}; a running system takes it at once")
 
 
 def _remove(options: argparse.Namespace) -> None:
@@ -80,15 +85,16 @@ def _existing(path: Path) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="cctv3 user", description="Who may log in.")
     actions = parser.add_subparsers(required=True, metavar="add|remove|hash")
-    add = actions.add_parser("add", help="write a user, or another password or role for one")
+    add = actions.add_parser("add", help="write a user, or another password, role or cameras for one")
     add.set_defaults(action=_add)
     add.add_argument("name")
-    add.add_argument("--role", choices=ROLES, default="viewer", help="default: viewer")
+    add.add_argument("--role", choices=ROLES, help="default: viewer for a new user, else as it is")
     add.add_argument(
         "--camera",
         action="append",
         metavar="PATTERN",
-        help="may see cameras whose names fit, e.g. 'front*'; may be given several times; default: all",
+        help="may see cameras whose names fit, e.g. 'front*'; may be given several times; default: all for a "
+        "new user, else as they are",
     )
     remove = actions.add_parser("remove", help="take a user out")
     remove.set_defaults(action=_remove)

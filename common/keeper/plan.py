@@ -1,7 +1,7 @@
 """What a changed configuration asks for: which cameras are touched, what waits for the next start. [P]"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.config import Config
 
@@ -43,3 +43,17 @@ def compare(before: Config, after: Config) -> Plan:
 def restart_needed(running: Config, wanted: Config) -> tuple[str, ...]:
     """Keys that differ between what was started and what is wanted."""
     return tuple(key for key, of in _AT_START.items() if of(running) != of(wanted))
+
+
+def running(started: Config, wanted: Config) -> Config:
+    """What is in force of `wanted` before the next start."""
+    return replace(
+        wanted,
+        http_host=started.http_host,
+        http_port=started.http_port,
+        media_port=started.media_port,
+        media_advertise=started.media_advertise,
+        media_ice=started.media_ice,
+        media_ice_servers=started.media_ice_servers,
+        workers=started.workers,
+    )

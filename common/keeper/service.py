@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +19,8 @@ from common.errors import CctvError, ConfigError
 from common.keeper import editing
 from common.keeper.editing import Kind, NotThere, NotWritable
 from common.keeper.entries import Marks, written_camera, written_user
-from common.keeper.plan import compare, restart_needed
+from common.keeper.plan import compare, restart_needed, running
+from common.keeper.untold import Untold
 from common.keeper.watch import POLL_S, Watch
 from common.messages import (
     EditRequest,
@@ -77,12 +77,16 @@ class Keeper:
         self._current = started
         "What the file said when it was last in order."
         self._applied = started
-        "What supervisor was last brought to."
+        "What supervisor was last brought to, but for `untold`."
+        self._untold = Untold(folder)
         self._simulated_port = simulated_port
         self._programs = programs
         self._epoch = secrets.randbits(63)
         self._revision = 1
         self._error: str | None = None
+        "What is wrong with the file."
+        self._not_in_force: str | None = None
+        "Why what the file said could not be put in force yet."
         self._marks = Marks(secrets.token_bytes(32))
         self._busy = asyncio.Lock()
         self._watch = Watch(path)
@@ -96,7 +100,8 @@ class Keeper:
         """Follows the file until cancelled."""
         if self._simulated_port is None:
             # A keeper before this one may have ended between two calls.
-            await asyncio.to_thread(self._apply, self._current, ())
+            async with self._busy:
+                await self._put_in_force()
         # The file may have been changed between the launcher's look and this one.
         await self.reload()
         while True:
@@ -104,16 +109,23 @@ class Keeper:
             if self._watch.look():
                 log.info("= %s has been changed", self._path)
                 await self.reload()
+            elif self._not_in_force is not None:
+                await self._again()
 
     def state(self) -> SettingsState:
         """What is in force."""
-        writable = os.access(self._path if self._path.exists() else self._path.parent, os.W_OK)
+        # A file that is gone is not made anew by an edit.
+        there = self._path.exists() or self._simulated_port is not None
+        writable = there and os.access(self._path if self._path.exists() else self._path.parent, os.W_OK)
+        error = self._error
+        if error is None and self._not_in_force is not None:
+            error = f"the configuration is read, but not in force: {self._not_in_force}; it is tried again"
         return SettingsState(
             self._epoch,
             self._revision,
             tuple(camera.name for camera in self._current.cameras),
             writable and os.access(self._path.parent, os.W_OK),
-            self._error,
+            error,
             restart_needed(self._started, self._current),
         )
 
@@ -156,7 +168,18 @@ class Keeper:
             if self._simulated_port is not None:
                 return None
             raise ConfigError(f"{self._path}: is gone; what was in force stays so")
-        return config.load(self._path)
+        wanted = config.load(self._path)
+        self._check_login(wanted)
+        return wanted
+
+    def _check_login(self, wanted: Config) -> None:
+        """Raises ConfigError for a configuration that is in order alone, but not with what is listened on."""
+        if wanted.access.auth.mode == "unset" and not self._started.http_on_loopback:
+            raise ConfigError(
+                f"{self._path}: auth is not written, and until the next start the system listens on "
+                f"{self._started.http_host}, where everybody could do everything; "
+                "auth may go only after the start that makes http.listen loopback"
+            )
 
     def _fail(self, error: str) -> None:
         if error != self._error:
@@ -177,12 +200,13 @@ class Keeper:
         if not pattern.fullmatch(name):
             raise _Refusal("bad-settings", f"{name[:60]!r} is no name for a {kind}; {_NAME_ALLOWED[kind]}")
         with self._writing():
-            text = editing.read(self._path)
+            text = self._text()
             base = text if text is not None else editing.NEW_FILE
             before = editing.entry_of(config.parse(base, str(self._path), self._path.parent), kind, name)
             self._check_tag(request, before)
             content = _written(request, before)
             edited, after = editing.changed(base, self._path, kind, name, content)
+            self._check_login(after)
             editing.write(self._path, edited, text)
         what = "removed" if content is None else "written"
         log.info("= %s %s %s by %s", kind, name, what, request.by, extra={"user": request.by})
@@ -190,24 +214,42 @@ class Keeper:
             log.info("= %s was made; the simulated camera goes", self._path)
         await self._take(after)
         self._client.notify(self.state())
+        self._check_in_force()
         return self._entries(kind, name)
 
     async def _order(self, request: OrderRequest) -> Message:
         with self._writing():
-            text = editing.read(self._path)
+            text = self._text()
             if text is None:
                 raise _Refusal("bad-settings", f"order: there is no {self._path} yet, make a camera first")
             before = config.parse(text, str(self._path), self._path.parent)
             if request.before not in (None, tuple(camera.name for camera in before.cameras)):
                 raise _Refusal("changed-meanwhile", "the cameras stand in another order now; read it again")
             edited, after = editing.reordered(text, self._path, request.cameras)
+            self._check_login(after)
             if edited != text:
                 editing.write(self._path, edited, text)
         log.info("= cameras put in order by %s", request.by, extra={"user": request.by})
         await self._take(after)
         state = self.state()
         self._client.notify(state)
+        self._check_in_force()
         return state
+
+    def _text(self) -> str | None:
+        """The file's text; None where the simulated camera shows that none is needed yet."""
+        text = editing.read(self._path)
+        if text is None and self._simulated_port is None:
+            # A new one would take away all else that the file said, users too.
+            raise _Refusal("read-only", f"{self._path} is gone; put it back first")
+        return text
+
+    def _check_in_force(self) -> None:
+        if self._not_in_force is not None:
+            raise _Refusal(
+                "internal",
+                f"{self._path} is written, but not in force: {self._not_in_force}; it is tried again",
+            )
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -239,7 +281,7 @@ class Keeper:
 
     async def _take(self, wanted: Config) -> None:
         plan = compare(self._applied, wanted)
-        same = wanted == self._applied
+        same = wanted == self._applied and self._untold.cameras is None
         self._error = None
         self._current = wanted
         if same and self._simulated_port is None:
@@ -249,27 +291,35 @@ class Keeper:
         log.info("= configuration: %s", plan.text() or "cameras as before")
         for key in restart_needed(self._started, wanted):
             log.warning("! configuration: %s takes effect at the next start", key)
-        await asyncio.to_thread(self._apply, wanted, plan.changed)
+        await self._put_in_force()
 
-    def _apply(self, wanted: Config, changed: tuple[str, ...]) -> None:
+    async def _again(self) -> None:
+        """What could not be put in force is tried again."""
+        async with self._busy:
+            before = self.state()
+            await self._put_in_force()
+            if self._not_in_force is None:
+                log.info("= configuration: what the file said is in force now")
+            if self.state() != before:
+                self._client.notify(self.state())
+
+    async def _put_in_force(self) -> None:
         try:
-            # What takes effect at the next start is not for processes that are started again before.
-            running = replace(
-                wanted,
-                http_host=self._started.http_host,
-                http_port=self._started.http_port,
-                media_port=self._started.media_port,
-                media_advertise=self._started.media_advertise,
-                media_ice=self._started.media_ice,
-                media_ice_servers=self._started.media_ice_servers,
-                workers=self._started.workers,
-            )
-            store_resolved(running, self._folder)
-            self._programs.apply(wanted, changed)
-            self._applied = wanted
+            await asyncio.to_thread(self._apply, self._current)
+            self._not_in_force = None
         except (CctvError, OSError) as exc:
-            self._error = f"the configuration is read, but could not be put in force: {exc}"
-            log.error("! %s", self._error)
+            if str(exc) != self._not_in_force:
+                log.error("! the configuration is read, but not in force: %s; it is tried again", exc)
+            self._not_in_force = str(exc)
+
+    def _apply(self, wanted: Config) -> None:
+        self._untold.add(compare(self._applied, wanted).changed)
+        # What takes effect at the next start is not for processes that are started again before.
+        store_resolved(running(self._started, wanted), self._folder)
+        changed = self._untold.cameras or ()
+        self._programs.apply(wanted, tuple(each.name for each in wanted.cameras if each.name in changed))
+        self._untold.clear()
+        self._applied = wanted
 
 
 def _written(request: EditRequest, before: CameraConfig | UserConfig | None) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
 """The audit log: who watched which camera, when, from where; who changed what. One JSON object a line."""
 
+import contextlib
 import json
 import logging
 import os
@@ -84,7 +85,8 @@ class Audit:
     def _close(self) -> None:
         if self._file is not None:
             file, self._file = self._file, None
-            file.close()
+            with contextlib.suppress(OSError):  # what is left to be written does not fit either
+                file.close()
 
     def close(self) -> None:
         """Lets the file go; the next record opens it again."""

@@ -116,6 +116,11 @@ class Authority:
         return self._config.auth.mode == "users"
 
     @property
+    def vouched(self) -> bool:
+        """Users without a password may come in: a reverse proxy or the external service knows them."""
+        return self._config.auth.proxy is not None or self._config.auth.http is not None
+
+    @property
     def embed(self) -> tuple[str, ...]:
         """Origins whose pages may show cameras."""
         return self._config.embed
@@ -150,15 +155,27 @@ class Authority:
         named = self._by_proxy(request)
         if named is not None:
             return Identified(named, "proxy")
+        if self._shut:
+            raise Problem(
+                403,
+                "no users are configured, and this server is reached from other machines: nobody may do "
+                "anything here until one is (`cctv3 user add`)",
+            )
         if not self.wants_login:
-            return Identified(self._anonymous(), "none")
+            return Identified(self._anonymous(_is_direct(request)), "none")
         detail = "log in, or send a token (Authorization: Bearer)"
         if cookie is not None:
             detail = "the login or the link is over; log in again"
         raise Problem(401, detail, headers=CHALLENGE)
 
-    def _anonymous(self) -> Principal:
-        configures = self._loopback or self._config.auth.mode == "unset"
+    @property
+    def _shut(self) -> bool:
+        """Nothing is configured, which is for loopback only: the keeper lets it be nowhere else."""
+        return self._config.auth.mode == "unset" and not self._loopback
+
+    def _anonymous(self, direct: bool) -> Principal:
+        """`direct`: somebody on this machine asks, as far as a request can tell."""
+        configures = self._loopback and direct
         return Principal("anonymous", "anonymous", "admin", ("*",), configures=configures)
 
     async def _by_token(self, token: str, address: str) -> Principal:
@@ -246,7 +263,8 @@ class Authority:
             return None
         match watcher.kind:
             case "anonymous":
-                return None if self.wants_login else self._anonymous()
+                # What plays or listens changes nothing of the configuration; requests are asked themselves.
+                return None if self.wants_login or self._shut else self._anonymous(direct=True)
             case "link":
                 link = self.links.get(watcher.credential.removeprefix("link:"))
                 return _of_link(link) if link is not None else None
@@ -362,6 +380,11 @@ class Authority:
 def _is_local(request: web.Request) -> bool:
     transport: asyncio.BaseTransport | None = request.transport
     return transport is not None and isinstance(transport.get_extra_info("sockname"), str)
+
+
+def _is_direct(request: web.Request) -> bool:
+    """No page of somebody else's by a name that resolves to this machine, and nobody behind a proxy on it."""
+    return networks.names_loopback(request.host) and not networks.forwarded(request.headers)
 
 
 def _bearer(request: web.Request) -> str | None:

@@ -1,14 +1,12 @@
 """The gate before all handlers: nothing passes that `permissions.ROUTES` does not let pass."""
 
-from urllib.parse import urlsplit
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from signaling.access import permissions
 from signaling.access.authority import Authority, Identified
 from signaling.access.cors import Cors
-from signaling.access.networks import is_host, parse_address
+from signaling.access.networks import is_host, names_loopback
 from signaling.access.permissions import Wanted
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.pages import PAGES_PUBLIC
@@ -77,7 +75,7 @@ class Gate:
         """Raises Problem 403 for what a page of another site makes a browser ask (CSRF)."""
         if not ambient:
             return
-        if self._authority.loopback_names_only and not _names_loopback(request.host):
+        if self._authority.loopback_names_only and not names_loopback(request.host):
             raise Problem(
                 403,
                 "no users are configured, so that this server is for this machine alone, under its name "
@@ -101,9 +99,3 @@ class Gate:
 def no_camera(camera: str) -> Problem:
     """The same for a camera that does not exist and for one that the principal may not see."""
     return Problem(404, f"there is no camera {camera[:60]!r}; GET api/v1/cameras lists them")
-
-
-def _names_loopback(host: str) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
-    address = parse_address(name)
-    return name == "localhost" or (address is not None and address.is_loopback)

@@ -5,6 +5,7 @@ patterns, which only an admin does without: a token that forgot to say what it i
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -45,7 +46,8 @@ class Jwt:
     def __init__(self, config: JwtConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._keys: dict[str, pyjwt.PyJWK] = {}
+        self._keys: dict[str, dict[str, Any]] = {}
+        "Of the key set, by key id."
         self._fetched_s: float | None = None
         self._tried_s: float | None = None
         self._fetching = asyncio.Lock()
@@ -62,8 +64,8 @@ class Jwt:
             raise _refused("it is no JWT") from None
         if header.get("alg") not in self._config.algorithms:
             raise _refused("its algorithm is not one that is configured")
-        key = self._config.key if self._config.key is not None else await self._key(header.get("kid"))
         try:
+            key = self._config.key if self._config.key is not None else await self._key(header)
             claims = pyjwt.decode(
                 token,
                 key,
@@ -98,7 +100,9 @@ class Jwt:
         patterns = tuple(each for each in cameras if isinstance(each, str) and len(each) <= 128)
         return Principal(name, "token", role, patterns, self.credential, float(claims["exp"]))
 
-    async def _key(self, key_id: object) -> pyjwt.PyJWK:
+    async def _key(self, header: dict[str, Any]) -> pyjwt.PyJWK:
+        """The key that a token names, whose algorithm is known to be a configured one."""
+        key_id = header.get("kid")
         wanted = key_id if isinstance(key_id, str) else ""
         async with self._fetching:
             now_s = self._clock.monotonic_s()
@@ -110,7 +114,9 @@ class Jwt:
         if self._fetched_s is None or now_s - self._fetched_s > STALE_S:
             raise Problem(503, "the keys that tokens are checked with cannot be fetched", 5)
         if wanted in self._keys:
-            return self._keys[wanted]
+            # Many key sets name no algorithm (RFC 7517 section 4.4), and an RSA key is good for several.
+            key = self._keys[wanted]
+            return pyjwt.PyJWK(key, key.get("alg") or header["alg"])
         raise _refused("its key is not in the configured key set")
 
     async def _fetch(self, now_s: float) -> None:
@@ -127,19 +133,24 @@ class Jwt:
             content = json.loads(body)
             if not isinstance(content, dict) or not isinstance(content.get("keys"), list):
                 raise ValueError("it is no key set (RFC 7517 section 5)")
-            keys = pyjwt.PyJWKSet.from_dict(content).keys
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            ValueError,
-            TypeError,
-            RecursionError,
-            pyjwt.PyJWTError,
-        ) as exc:
+            keys = _usable(content["keys"])
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as exc:
             log.warning("! the key set of auth.jwt.jwks cannot be had: %s", exc or type(exc).__name__)
             return
-        self._keys = {key.key_id or "": key for key in keys}
+        self._keys = keys
         self._fetched_s = now_s
+
+
+def _usable(listed: list[object]) -> dict[str, dict[str, Any]]:
+    """By key id the keys that can be read; raises ValueError when there is none."""
+    keys = {}
+    for key in listed:
+        if isinstance(key, dict):
+            with contextlib.suppress(pyjwt.PyJWTError, TypeError, ValueError):
+                keys[pyjwt.PyJWK(key).key_id or ""] = key
+    if not keys:
+        raise ValueError("it holds no key that can be used")
+    return keys
 
 
 def _parts(config: JwtConfig) -> tuple[object, ...]:

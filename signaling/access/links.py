@@ -35,21 +35,22 @@ class Links:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._links: dict[str, Link] = {}
-        for entry in kept.read_entries(path):
-            link = _restored(entry)
-            if link is not None:
-                self._links[link.id] = link
+        restored = (_restored(entry) for entry in kept.read_entries(path))
+        self._links = {link.id: link for link in restored if link is not None}
+        self._ids: dict[str, str] = {}
+        self._drop_expired()
+
+    def _drop_expired(self) -> None:
+        self._links = {link.id: link for link in self.all()}
         self._ids = {link.token: link.id for link in self._links.values()}
 
     def _store(self) -> None:
-        self._links = {link.id: link for link in self.all()}
-        self._ids = {link.token: link.id for link in self._links.values()}
+        self._drop_expired()
         kept.write_entries(self._path, [dataclasses.asdict(link) for link in self._links.values()])
 
     def create(self, camera: str, seconds: int, created_by: str, note: str) -> tuple[str, Link]:
         """The token (256 bits) and the link; raises ValueError when there are too many."""
-        if len(self._links) >= MAX_LINKS:
+        if len(self.all()) >= MAX_LINKS:
             raise ValueError(f"there are {MAX_LINKS} links already; revoke some")
         token = PREFIX + secrets.token_urlsafe(32)
         expires_at = float(self._clock.utc_ns() // 10**9 + seconds)

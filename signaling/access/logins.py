@@ -39,9 +39,14 @@ class Login:
     cameras: tuple[str, ...] = ()
 
     @property
+    def longest_at(self) -> float:
+        """When it ends however much it is used; UTC seconds since 1970."""
+        return self.began_at + LONGEST_S
+
+    @property
     def expires_at(self) -> float:
-        """UTC seconds since 1970."""
-        return min(self.began_at + LONGEST_S, self.seen_at + IDLE_S)
+        """When it ends if it is not used again; UTC seconds since 1970."""
+        return min(self.longest_at, self.seen_at + IDLE_S)
 
 
 def fingerprint(password_hash: str) -> str:

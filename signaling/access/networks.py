@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from multidict import MultiMapping
 
@@ -183,6 +184,18 @@ def is_host(text: str) -> bool:
     if match is None or not text.startswith("["):
         return match is not None
     return ":" in match[1] and parse_address(match[1][1:-1]) is not None
+
+
+def names_loopback(host: str) -> bool:
+    """True for a Host that is this machine's own under any circumstances: no other name can be made to."""
+    name = urlsplit(f"//{host}").hostname or ""
+    address = parse_address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
+def forwarded(headers: MultiMapping[str]) -> bool:
+    """True when a proxy says so, believed or not."""
+    return any(name.lower() == "forwarded" or name.lower().startswith("x-forwarded-") for name in headers)
 
 
 def _host(text: str) -> str | None:

@@ -27,7 +27,7 @@ class Principal:
     expires_at: float | None = None
     "UTC seconds since 1970."
     configures: bool = True
-    "False for the anonymous beyond loopback: may not change the configuration, whatever the role."
+    "False for the anonymous who may be elsewhere: may not change the configuration, whatever the role."
 
     def may(self, need: Need) -> bool:
         """True when the role suffices."""

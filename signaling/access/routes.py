@@ -42,7 +42,8 @@ class AccessRoutes:
         user, password = member(content, "user", str), member(content, "password", str)
         token, login = await self._authority.login(user, password, request[ADDRESS])
         response = web.Response(status=204)
-        self._set_cookie(request, response, token, login.expires_at)
+        # That it is used the browser is not told; the server ends what is not.
+        self._set_cookie(request, response, token, login.longest_at)
         return response
 
     async def _logout(self, request: web.Request) -> web.Response:

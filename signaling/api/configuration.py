@@ -9,6 +9,7 @@ from signaling.access.authority import Authority
 from signaling.access.principal import Principal
 from signaling.access.request_keys import ADDRESS, PRINCIPAL
 from signaling.broker import Broker
+from signaling.events import REFUSED
 from signaling.problems import RETRY_SOON_S, Problem
 
 
@@ -42,10 +43,11 @@ class Configuration:
 
 
 def _members(state: SettingsState, principal: Principal) -> dict[str, Any]:
+    told = state.error is None or principal.may("admin")
     return {
         "revision": state.revision,
         "cameras": [name for name in state.cameras if principal.may_see(name)],
         "writable": state.writable,
-        "error": state.error,
+        "error": state.error if told else REFUSED,
         "restart_needed": list(state.restart_needed),
     }

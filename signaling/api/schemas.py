@@ -207,7 +207,8 @@ SCHEMAS: dict[str, Schema] = {
             "revision": _COUNT,
             "cameras": _TEXTS,
             "writable": _FLAG,
-            "error": _or_null("string"),
+            "error": _or_null("string")
+            | {"description": "why the file as it is now is not in force; the reason for admins alone"},
             "restart_needed": _TEXTS,
         }
     ),

@@ -61,7 +61,7 @@ class Users:
             async with self._hashing:
                 content["password"] = await asyncio.to_thread(hash_password, password)
         async with self._editing:
-            await self._leave_an_admin(name, content.get("role", "viewer"))
+            await self._leave_an_admin(name, content.get("role", "viewer"), password is not None)
             response = await put_entry(self._broker, request, "user", name, content)
         self._authority.audit.record("put-user", request[PRINCIPAL], request[ADDRESS], name=name)
         return response
@@ -69,15 +69,23 @@ class Users:
     async def _delete(self, request: web.Request) -> web.Response:
         name = request.match_info["user"]
         async with self._editing:
-            await self._leave_an_admin(name, None)
+            await self._leave_an_admin(name, None, False)
             response = await delete_entry(self._broker, request, "user", name)
         self._authority.audit.record("delete-user", request[PRINCIPAL], request[ADDRESS], name=name)
         return response
 
-    async def _leave_an_admin(self, name: str, role: object) -> None:
-        """Raises Problem 409 when nobody could change the configuration over the network any more."""
-        entries = await self._broker.entries("user", None)
-        admins = {entry.name for entry in entries if json.loads(entry.content)["role"] == "admin"}
-        left = admins - {name} | ({name} if role == "admin" else set())
-        if not left and (admins or not entries):
-            raise Problem(409, "there would be no admin left; make somebody else an admin first")
+    async def _leave_an_admin(self, name: str, role: object, password: bool) -> None:
+        """Raises Problem 409 when nobody could change the configuration over the network any more.
+
+        `role` is what the user shall have; `password`: they are given one.
+        """
+        users = {each.name: json.loads(each.content) for each in await self._broker.entries("user", None)}
+        known = {each for each, user in users.items() if user["password"] or self._authority.vouched}
+        admins = {each for each in known if users[each]["role"] == "admin"}
+        enters = password or self._authority.vouched or name in known
+        left = admins - {name} | ({name} if role == "admin" and enters else set())
+        if not left and (admins or not users):
+            raise Problem(
+                409,
+                "there would be no admin left who can log in; make somebody else one first, with a password",
+            )

@@ -46,7 +46,7 @@ async def until(reached: Callable[[], object]) -> None:
 
 
 def hello() -> FanoutHello:
-    return FanoutHello("fanout-0", 1, 2, ())
+    return FanoutHello.of("fanout-0", 1, 2, False, ())
 
 
 async def test_subscriptions_are_seen_and_media_arrives(folder: Path, sockets: contextlib.ExitStack) -> None:

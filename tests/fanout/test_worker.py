@@ -22,6 +22,7 @@ from common.messages import (
     CandidateRequest,
     CloseRequest,
     Done,
+    DrainRequest,
     FanoutHello,
     HelloWanted,
     Message,
@@ -360,7 +361,13 @@ async def test_the_hello_lists_sessions_and_reports_tell_the_load(box: Box, view
     session = await box.watch(viewer)
     box.control.notify("fanout-0", HelloWanted())
     hello = await box.until(FanoutHello)
-    assert isinstance(hello, FanoutHello) and hello.sessions == (SessionEntry(session, "gate"),)
+    assert isinstance(hello, FanoutHello) and hello.entries() == (SessionEntry(session, "gate"),)
+    assert not hello.draining
+    assert await box.control.request("fanout-0", DrainRequest(True)) == Done()
+    box.messages.clear()
+    box.control.notify("fanout-0", HelloWanted())
+    hello = await box.until(FanoutHello)
+    assert isinstance(hello, FanoutHello) and hello.draining
     box.messages.clear()
     await box.until(WorkerReport)
     report = await box.until(WorkerReport)

@@ -164,7 +164,7 @@ class FakeWorker:
             SessionEntry(session, camera, self.watchers.get(session, ANYBODY))
             for session, camera in self.sessions.items()
         )
-        return FanoutHello(self.name, self.epoch, self.pid, entries)
+        return FanoutHello.of(self.name, self.epoch, self.pid, self.draining, entries)
 
     def report(self, cpu: float = 0.0) -> None:
         report = worker_report(self.name, cpu, len(self.sessions))

@@ -168,6 +168,31 @@ async def test_what_is_said_while_a_session_is_opened_is_not_lost(system: System
     await eventually(lambda: system.broker.sessions.get(session.id) is None)
 
 
+async def test_a_full_disk_ends_no_session_and_hinders_none(system: System) -> None:
+    (system.folder / "state" / "audit.log").symlink_to("/dev/full")
+    system.worker.notices = (SessionChanged("", "sub", "narrow link"),)
+    sessions = [await system.open() for _ in range(3)]
+    await eventually(lambda: all(change_of(system, session.id) for session in sessions))
+    await system.broker.end(sessions[0])
+    system.clock.now_s += 2.1
+    system.broker.tick()
+    assert not system.has_worker("w0") and not system.broker.sessions.all()
+
+
+async def test_a_session_that_cannot_be_written_down_is_followed_all_the_same(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object) -> None:
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(system.broker._log, "opened", opened)
+    with pytest.raises(RuntimeError):
+        await system.open()
+    (session,) = system.broker.sessions.all()
+    system.worker.end(session.id, "nobody came")
+    await eventually(lambda: not system.broker.sessions.all())
+
+
 async def test_the_end_of_a_workers_process_is_its_end(system: System) -> None:
     """Its viewers are told at once, and an offer that it had not answered goes to another worker."""
     process = await asyncio.create_subprocess_exec(

@@ -68,6 +68,7 @@ def test_idle_ones_of_one_address_displace_each_other() -> None:
         assert crowd.come(str(number), "192.0.2.1", float(number))
     assert crowd.come("other", "192.0.2.2", 100.0) and not crowd.ended
     assert crowd.come("more", "192.0.2.1", 100.0) and crowd.ended == ["0"]
+    assert crowd.table.idle == MAX_IDLE_OF_ADDRESS + 1
 
 
 def test_a_proxy_stands_for_many() -> None:
@@ -93,6 +94,20 @@ def test_ten_thousand_idle_ones_lock_nobody_out() -> None:
     assert "page" not in crowd.ended, "those that never asked anything go before"
     late = crowd.come("late", "192.0.2.3", 1.0)
     assert late and late.state == "new"
+
+
+def test_kept_ones_lock_nobody_out() -> None:
+    crowd = Crowd()
+    for number in range(MAX_IDLE):
+        kept = crowd.come(f"kept {number}", address_of(number))
+        assert kept
+        kept.requested(0.0)
+        kept.answered(float(number))
+    # A page opens some at once.
+    came = [crowd.come(f"new {number}", f"192.0.2.{number}", 1.0) for number in range(6)]
+    assert [each.state for each in came if each] == ["new"] * 6
+    assert crowd.ended == [f"kept {number}" for number in range(6)]
+    assert crowd.table.idle == MAX_IDLE
 
 
 def test_when_all_are_busy_no_more_come() -> None:

@@ -12,7 +12,7 @@ from signaling_support import FakeClock, eventually
 
 from signaling import events
 from signaling.access.principal import Principal
-from signaling.events import Event, EventLog, visible
+from signaling.events import Event, EventLog, shown, visible
 from signaling.http_body import problems
 
 ANNA = Principal("anna", "user", "viewer", ("front",))
@@ -38,6 +38,13 @@ def event(kind: events.Kind, camera: str | None, viewer: str | None = None) -> E
 )
 def test_who_may_know(told: Event, who: str) -> None:
     assert [each.name for each in (ANNA, OLGA, ROOT) if visible(told, each)] == who.split()
+
+
+def test_why_a_file_is_refused_is_for_admins() -> None:
+    refused = Event(1, 1000.0, "settings", None, None, "error", "cameras.gate: no")
+    assert [shown(refused, each).text for each in (OLGA, ROOT)] == [events.REFUSED, "cameras.gate: no"]
+    changed = Event(1, 1000.0, "settings", None, None, "changed", "the configuration changed")
+    assert shown(changed, OLGA) == changed
 
 
 def test_the_log_keeps_the_newest() -> None:

@@ -19,10 +19,15 @@ from signaling import connections
 from signaling.listener import watched
 from signaling.server import Server, listen
 from signaling.tls import Certificates
+from tests.support.ports import free_tcp_port
 
 
 async def _hello(request: web.Request) -> web.Response:
     return web.Response(text="hello")
+
+
+async def _who(request: web.Request) -> web.Response:
+    return web.Response(text=request.remote)
 
 
 async def _wait(request: web.Request) -> web.Response:
@@ -40,7 +45,8 @@ async def _socket(request: web.Request) -> web.WebSocketResponse:
 
 def app() -> web.Application:
     made = web.Application(middlewares=[watched])
-    made.add_routes([web.get("/", _hello), web.get("/wait", _wait), web.get("/ws", _socket)])
+    routes = {"/": _hello, "/who": _who, "/wait": _wait, "/ws": _socket}
+    made.add_routes([web.get(path, handler) for path, handler in routes.items()])
     return made
 
 
@@ -141,6 +147,24 @@ async def test_idle_ones_of_one_client_do_not_lock_it_out(server: Server) -> Non
             writer.close()
 
 
+async def test_kept_ones_lock_nobody_out(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_IDLE", 4)
+    many = [await asyncio.open_connection("127.0.0.1", server.addresses[0][1]) for _ in range(4)]
+    try:
+        for _, writer in many:
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        for reader, _ in many:
+            assert (await reader.readuntil(b"hello")).startswith(b"HTTP/1.1 200")
+        await eventually(lambda: table(server).idle == 4)
+        async with aiohttp.ClientSession() as client, client.get(url(server)) as response:
+            assert response.status == 200
+        with contextlib.suppress(ConnectionError):
+            assert await many[0][0].read() == b"", "the oldest goes"
+    finally:
+        for _, writer in many:
+            writer.close()
+
+
 async def test_requests_under_way_are_ended_at_the_end(server: Server) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", server.addresses[0][1])
     writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -171,6 +195,30 @@ async def test_both_families() -> None:
             assert response.status == 200
     finally:
         await server.cleanup()
+
+
+async def test_the_wildcard_of_ipv6_is_that_of_ipv4_too() -> None:
+    """A client of IPv4 is known by its plain address all the same."""
+    port = free_tcp_port()
+    try:
+        server = await listen(app(), "::", port)
+    except LocalError:
+        pytest.skip("no IPv6 here")
+    try:
+        async with aiohttp.ClientSession() as client:
+            for host, address in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
+                async with client.get(f"http://{host}:{port}/who") as response:
+                    assert await response.text() == address
+        with pytest.raises(LocalError, match="is used by another program"):
+            await listen(app(), "0.0.0.0", port)
+    finally:
+        await server.cleanup()
+
+
+async def test_the_wildcard_of_ipv4_is_that_alone() -> None:
+    server = await listen(app(), "0.0.0.0", 0)
+    assert [address[0] for address in server.addresses] == ["0.0.0.0"]
+    await server.cleanup()
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from tests.support.reports import WELL
 
 
 def fanout_hello(epoch: int = 1, *sessions: str) -> FanoutHello:
-    return FanoutHello("w0", epoch, 10, tuple(SessionEntry(session, "front") for session in sessions))
+    entries = tuple(SessionEntry(session, "front") for session in sessions)
+    return FanoutHello.of("w0", epoch, 10, False, entries)
 
 
 def ingest_hello(epoch: int = 1, camera: str = "front") -> IngestHello:
@@ -32,6 +33,15 @@ def test_hello_states_the_sessions() -> None:
     assert registry.heard("f0", fanout_hello(1, "s1")) == SessionsStated((entry,), False, new=True)
     assert registry.heard("f0", fanout_hello(1, "s1")) == SessionsStated((entry,), False, new=False)
     assert registry.heard("f0", fanout_hello(2)) == SessionsStated((), restarted=True, new=True)
+
+
+def test_a_worker_drains_on_when_signaling_is_started_again() -> None:
+    registry = Registry(["front"], FakeClock())
+    draining = dataclasses.replace(fanout_hello(), draining=True)
+    registry.heard("f0", draining)
+    assert [(worker.draining, worker.report) for worker in registry.workers()] == [(True, None)]
+    registry.heard("f0", fanout_hello(2))
+    assert not registry.workers()[0].draining
 
 
 def test_a_silent_worker_is_dead_after_two_seconds() -> None:

@@ -1,5 +1,7 @@
 """`cctv3 drain` against a real server that answers as the API would."""
 
+import time
+
 import pytest
 
 from common.commands import drain
@@ -62,11 +64,70 @@ def test_somebody_undoes_it(server: LocalServer, capsys: pytest.CaptureFixture[s
     assert "drains no more" in capsys.readouterr().err
 
 
-def test_it_ends_meanwhile(server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+def looked_at(server: LocalServer, *looks: Answer) -> None:
+    """What each look at the workers after the other gives, the last one for ever."""
+    emptying(server, 5)
+    left = list(looks)
+    server.answers["GET /api/v1/workers"] = lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+DRAINING = {**WORKER, "report": {**REPORT, "draining": True}}
+NEW = {**WORKER, "report": None}
+EMPTY = {**DRAINING, "sessions": 0}
+
+
+def test_a_signaling_that_is_started_again_ends_nothing(
+    server: LocalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # It knows no worker at first, and of one that said hello nothing more until its report.
+    looked_at(
+        server, (200, [DRAINING]), *[(200, [])] * 3, *[(200, [NEW])] * 3, (200, [DRAINING]), (200, [EMPTY])
+    )
+    assert drain.main(["fanout-0"]) == 0
+    out, err = capsys.readouterr()
+    assert "has no viewers and takes none until" in out and "has ended" not in out and err == ""
+
+
+def test_time_without_signaling_does_not_count(
+    server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "GONE_AFTER_S", 0.2)
+    looked_at(server, (200, [DRAINING]), (200, []), (200, []), (200, [EMPTY]))
+    away = [False]
+    sleep = time.sleep
+
+    def nap(seconds: float) -> None:
+        if server.asked.count("GET /api/v1/workers") == 2 and not away[0]:
+            away[0] = True
+            server.path.rename(server.path.with_suffix(".away"))
+            sleep(0.3)
+        elif server.path.with_suffix(".away").exists():
+            server.path.with_suffix(".away").rename(server.path)
+        sleep(seconds)
+
+    monkeypatch.setattr(drain.time, "sleep", nap)
+    assert drain.main(["fanout-0"]) == 0
+    out = capsys.readouterr().out
+    assert "signaling is away" in out and "has no viewers" in out
+
+
+def test_a_worker_that_is_restarted_drains_no_more(
+    server: LocalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looked_at(server, (200, [DRAINING]), (200, []), (200, [NEW]), (200, [WORKER]))
+    assert drain.main(["fanout-0"]) == 1
+    assert "drains no more" in capsys.readouterr().err
+
+
+def test_it_ends_meanwhile(
+    server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "GONE_AFTER_S", 0.05)
     emptying(server, 5)
     server.answers["GET /api/v1/workers"] = (200, [])
     assert drain.main(["fanout-0"]) == 0
-    assert capsys.readouterr().out == "fanout-0 has ended\n"
+    assert capsys.readouterr().out.splitlines()[-1] == "fanout-0 has ended"
+    assert server.asked.count("GET /api/v1/workers") > 2
 
 
 def test_it_never_begins(

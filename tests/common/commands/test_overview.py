@@ -28,7 +28,7 @@ def test_parsing() -> None:
 
 def test_a_worker_that_has_not_reported_yet() -> None:
     assert parse_workers([{**WORKER, "report": None}]) == (
-        Worker("fanout-0", 12, None, None, None, None, False),
+        Worker("fanout-0", 12, None, None, None, None, None),
     )
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 from common.config import CameraConfig, Config
-from common.keeper.plan import compare, restart_needed
+from common.keeper.plan import compare, restart_needed, running
 
 A, B = CameraConfig("a", "rtsp://cam/a"), CameraConfig("b", "rtsp://cam/b")
 BEFORE = Config((A, B))
@@ -21,3 +21,6 @@ def test_what_waits_for_the_next_start() -> None:
     assert restart_needed(BEFORE, Config((A,))) == ()
     after = dataclasses.replace(BEFORE, http_port=81, workers=7, media_ice="full")
     assert restart_needed(BEFORE, after) == ("http.listen", "media.ice", "fanout.workers")
+    # Until then all but that is in force.
+    now = running(BEFORE, dataclasses.replace(after, cameras=(A,)))
+    assert now == Config((A,))

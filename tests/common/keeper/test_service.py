@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from common.bus import ControlServer
 from common.config import CameraConfig, Config
 from common.errors import LocalError
 from common.keeper.service import Keeper
+from common.keeper.watch import POLL_S
 from common.messages import (
     EditRequest,
     Message,
@@ -22,7 +23,7 @@ from common.messages import (
     SettingsRequest,
     SettingsState,
 )
-from common.resolved import load_camera, load_signaling, load_system
+from common.resolved import load_camera, load_signaling, load_system, load_whole
 
 TEXT = """\
 # mine
@@ -56,15 +57,31 @@ class Bench:
         self.folder = folder
         self.path = folder / "config.yaml"
         self.heard: list[SettingsState] = []
-        endpoint = f"ipc://{folder}/c.sock"
-        self.server = ControlServer(endpoint, self._hear)
+        self.server = ControlServer(f"ipc://{folder}/c.sock", self._hear)
         started = Config((CameraConfig("simulated", "rtsp://127.0.0.1/s"),))
         if text is not None:
             self.path.write_text(text)
             started = config.load(self.path)
         self.programs = Noted()
-        self.keeper = Keeper(endpoint, folder / "run", self.path, started, simulated_port, self.programs)
+        self.start(started, simulated_port)
+
+    def start(self, started: Config, simulated_port: int | None = None) -> None:
+        endpoint = f"ipc://{self.folder}/c.sock"
+        run = self.folder / "run"
+        self.keeper = Keeper(endpoint, run, self.path, started, simulated_port, self.programs)
         self.task = asyncio.ensure_future(self.keeper.run())
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        self.keeper.close()
+
+    async def restart(self) -> None:
+        """As supervisord does: another keeper, which knows nothing but what the files say."""
+        await self.stop()
+        self.heard.clear()
+        self.programs.calls.clear()
+        self.start(load_whole(self.folder / "run", config.default_workers()))
 
     def _hear(self, identity: str, message: Message) -> None:
         assert identity == "keeper" and isinstance(message, SettingsState)
@@ -88,10 +105,13 @@ class Bench:
         assert isinstance(reply, Settings)
         return reply.entries[0].etag
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.02)
+
     async def close(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
-        self.keeper.close()
+        await self.stop()
         self.server.close()
 
 
@@ -190,9 +210,7 @@ async def test_another_order_touches_no_camera(bench: Bench) -> None:
 async def test_the_file_is_followed(bench: Bench) -> None:
     await bench.ask(SettingsRequest("camera", None))
     bench.path.write_text(TEXT + "  gate:\n    url: rtsp://cam/c\n")
-    async with asyncio.timeout(5):
-        while bench.heard[-1].cameras != ("door", "yard", "gate"):
-            await asyncio.sleep(0.02)
+    await bench.until(lambda: bench.heard[-1].cameras == ("door", "yard", "gate"))
     assert bench.programs.calls == [AT_START, (["door", "yard", "gate"], ())]
 
 
@@ -209,8 +227,10 @@ async def test_a_bad_file_changes_nothing_and_says_why(bench: Bench) -> None:
         state = await bench.ask(ReloadRequest())
         assert isinstance(state, SettingsState)
         assert state.error is not None and says in state.error and state.cameras == ("door", "yard")
-        if text is not None:
-            refused(await bench.edit("gate", {"url": "rtsp://cam/c"}), "bad-settings")
+        kind = "bad-settings" if text is not None else "read-only"
+        refused(await bench.edit("gate", {"url": "rtsp://cam/c"}), kind)
+        refused(await bench.ask(OrderRequest(("yard", "door"), None, "anna")), kind)
+        assert bench.path.exists() == state.writable == (text is not None)
     assert bench.programs.calls == [AT_START]
     bench.path.write_text(TEXT)
     state = await bench.ask(ReloadRequest())
@@ -242,12 +262,111 @@ async def test_without_a_file_the_first_edit_makes_one(tmp_path: Path) -> None:
     await bench.close()
 
 
-async def test_what_supervisor_refuses_is_told_and_tried_again(bench: Bench) -> None:
-    await bench.ask(SettingsRequest("camera", None))
+async def test_what_supervisor_refuses_is_told_and_tried_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.ask(ReloadRequest())
     bench.programs.fault = "no system answers"
-    await bench.edit("gate", {"url": "rtsp://cam/c"}, "new")
+    said = refused(await bench.edit("gate", {"url": "rtsp://cam/c"}, "new"), "internal")
+    assert "is written, but not in force" in said and "no system answers" in said
     assert bench.heard[-1].error is not None and "no system answers" in bench.heard[-1].error
+    said = refused(await bench.ask(OrderRequest(("yard", "door", "gate"), None, "anna")), "internal")
+    assert "no system answers" in said
+    # A file that is refused meanwhile is the nearer trouble; what it said before is still tried.
+    text = bench.path.read_text()
+    bench.path.write_text("cameras: [")
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState) and state.error is not None and "not YAML" in state.error
     bench.programs.fault = None
+    calls, revision = len(bench.programs.calls), bench.heard[-1].revision
+    await bench.until(lambda: len(bench.programs.calls) > calls and not bench.programs.fault)
+    assert bench.programs.calls[-1] == (["yard", "door", "gate"], ())
+    bench.path.write_text(text)
+    await bench.until(lambda: bench.heard[-1].error is None)
+    assert bench.heard[-1].revision == revision
+    # Once it is in force there is nothing to try any more.
+    calls = len(bench.programs.calls)
+    await asyncio.sleep(3 * POLL_S)
+    assert len(bench.programs.calls) == calls
+
+
+async def test_a_full_disk_is_told(bench: Bench) -> None:
+    await bench.ask(ReloadRequest())
+    cameras = bench.folder / "run" / "cameras"
+    cameras.rename(cameras.with_name("away"))
+    cameras.write_text("nothing can be written below a file")
+    said = refused(await bench.edit("gate", {"url": "rtsp://cam/c"}, "new"), "internal")
+    assert "is written, but not in force" in said and "cameras" in said
+    assert [camera.name for camera in config.load(bench.path).cameras] == ["door", "yard", "gate"]
+    cameras.unlink()
+    await bench.until(lambda: bench.heard[-1].error is None)
+    assert bench.programs.calls[-1] == (["door", "yard", "gate"], ())
+    assert load_camera(bench.folder / "run", "gate").url == "rtsp://cam/c"
+
+
+async def test_what_was_tried_and_taken_back_is_undone(bench: Bench) -> None:
+    await bench.ask(ReloadRequest())
+    bench.programs.fault = "no system answers"
+    refused(await bench.edit("yard", {"url": "rtsp://cam/new"}), "internal")
+    bench.programs.fault = None
+    bench.path.write_text(TEXT)
     state = await bench.ask(ReloadRequest())
     assert isinstance(state, SettingsState) and state.error is None
-    assert bench.programs.calls[-1] == (["door", "yard", "gate"], ())
+    assert bench.programs.calls[-1] == (["door", "yard"], ("yard",))
+    assert load_camera(bench.folder / "run", "yard").url == "rtsp://cam/b"
+
+
+async def test_a_keeper_that_is_killed_between_files_and_programs_is_made_up_for(bench: Bench) -> None:
+    await bench.ask(ReloadRequest())
+    await bench.restart()
+    await bench.ask(ReloadRequest())
+    assert bench.programs.calls == [AT_START]
+    bench.programs.fault = "killed"
+    await bench.edit("yard", {"url": "rtsp://cam/new"})
+    bench.programs.fault = None
+    await bench.restart()
+    await bench.ask(ReloadRequest())
+    assert bench.programs.calls == [(["door", "yard"], ("yard",))]
+    await bench.restart()
+    await bench.ask(ReloadRequest())
+    assert bench.programs.calls == [AT_START]
+
+
+BEYOND = (
+    TEXT + "http: {listen: '0.0.0.0:8080'}\nauth: {users: {anna: {role: admin, password: '" + HASH + "'}}}\n"
+)
+
+
+async def test_the_login_stays_while_others_reach_the_pages(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, BEYOND)
+    await bench.ask(ReloadRequest())
+    run = tmp_path / "run"
+    # In order by itself, but what is listened on stays until the next start.
+    for _ in range(2):
+        bench.path.write_text(TEXT + "http: {listen: '127.0.0.1:8080'}\n")
+        state = await bench.ask(ReloadRequest())
+        assert isinstance(state, SettingsState)
+        assert state.error is not None and "auth is not written" in state.error and "0.0.0.0" in state.error
+        refused(await bench.edit("gate", {"url": "rtsp://cam/c"}), "bad-settings")
+        refused(await bench.ask(OrderRequest(("yard", "door"), None, "olga")), "bad-settings")
+        assert config.load(bench.path).cameras == config.parse(TEXT, "f").cameras
+        assert load_signaling(run).auth.mode == "users"
+        # A keeper that is started again knows what is listened on, too.
+        bench.path.write_text(BEYOND)
+        await bench.restart()
+        await bench.until(lambda: bench.heard and bench.heard[-1].error is None)
+    bench.path.write_text(BEYOND.replace("0.0.0.0", "127.0.0.1"))
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState) and (state.error, state.restart_needed) == (
+        None,
+        ("http.listen",),
+    )
+    await bench.close()
+
+
+async def test_on_loopback_the_login_may_go_at_once(bench: Bench) -> None:
+    await bench.edit("anna", {"role": "admin", "password": HASH}, "new", "user")
+    bench.path.write_text(TEXT)
+    state = await bench.ask(ReloadRequest())
+    assert isinstance(state, SettingsState) and state.error is None
+    assert load_signaling(bench.folder / "run").auth.mode == "unset"

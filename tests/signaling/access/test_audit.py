@@ -55,3 +55,17 @@ def test_a_disk_that_is_full_is_said_once(tmp_path: Path, caplog: pytest.LogCapt
     for _ in range(3):
         own.record("open", LOCAL, "local")
     assert caplog.text.count("cannot be written") == 1
+
+
+def test_a_disk_that_is_full_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "audit.log"
+    path.symlink_to("/dev/full")
+    own = Audit(path, FakeClock())
+    for _ in range(3):
+        own.record("open", LOCAL, "local")
+    assert caplog.text.count("No space left on device") == 1
+    path.unlink()
+    own.record("end", LOCAL, "local")
+    own.close()
+    (line,) = path.read_text().splitlines()
+    assert json.loads(line)["action"] == "end"

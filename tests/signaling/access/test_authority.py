@@ -123,6 +123,15 @@ async def test_without_users_everybody_may_come(tmp_path: Path) -> None:
     beyond.close()
 
 
+async def test_where_others_reach_it_nothing_is_had_without_a_word(tmp_path: Path) -> None:
+    own = authority(tmp_path, configured(ANNA), loopback=False)
+    own.configure(SignalingConfig(auth=AuthConfig("none")))
+    assert own.renew(ANYBODY) is not None
+    own.configure(SignalingConfig())
+    assert own.renew(ANYBODY) is None
+    own.close()
+
+
 async def test_guessing_is_slow_and_harms_nobody_else(tmp_path: Path) -> None:
     own = authority(tmp_path, configured(*EVERYBODY))
     statuses = []

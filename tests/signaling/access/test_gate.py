@@ -110,6 +110,38 @@ async def test_without_login_beyond_loopback_nothing_is_configured(tmp_path: Pat
                     assert "cctv3 user add" in (await response.json(content_type=None))["detail"]
 
 
+async def test_without_login_only_this_machine_itself_configures(tmp_path: Path) -> None:
+    own = authority(tmp_path, SignalingConfig(auth=AuthConfig("none")))
+    async with serving(own) as client:
+        for headers, status in (
+            ({}, 200),
+            ({"Host": "localhost:8080"}, 200),
+            ({"Host": "[::1]:8080", "Origin": "http://[::1]:8080"}, 200),
+            # A name of somebody else's that resolves to this machine (DNS rebinding).
+            ({"Host": "evil.example:8080", "Origin": "http://evil.example:8080"}, 403),
+            ({"Host": "evil.example", "Sec-Fetch-Site": "same-origin"}, 403),
+            # A reverse proxy on this machine, whoever is behind it.
+            ({"X-Forwarded-For": "192.0.2.7"}, 403),
+            ({"x-forwarded-proto": "https"}, 403),
+            ({"X-Forwarded-Anything": ""}, 403),
+            ({"Forwarded": "for=192.0.2.7"}, 403),
+        ):
+            async with client.put("/api/v1/cameras/front", headers=headers) as response:
+                assert response.status == status, headers
+            # To watch is everybody's all the same.
+            async with client.get("/api/v1/sessions", headers=headers) as response:
+                assert response.status == 200, headers
+
+
+async def test_beyond_loopback_nobody_may_anything_where_nothing_is_configured(tmp_path: Path) -> None:
+    own = authority(tmp_path, SignalingConfig(), loopback=False)
+    async with serving(own) as client:
+        for path in ("/api/v1/cameras", "/api/v1/me", "/api/v1/links", "/ws"):
+            async with client.get(path, headers={"Host": "localhost"}) as response:
+                assert response.status == 403
+                assert "nobody may do anything" in (await response.json(content_type=None))["detail"]
+
+
 @pytest.mark.parametrize("cookie", ["", "x", "view-", "view-x", "a" * 5000, "ü"])
 async def test_forged_cookies(tmp_path: Path, cookie: str) -> None:
     own = authority(tmp_path, configured(*EVERYBODY))

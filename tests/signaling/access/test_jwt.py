@@ -1,6 +1,7 @@
 """Tokens of somebody else: good ones, and every way to forge one that is known."""
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -25,6 +26,7 @@ from tests.support.fake_clock import FakeClock
 
 RSA = rsa.generate_private_key(65537, 2048)
 OTHER = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
 PUBLIC = (
     RSA.public_key()
     .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -203,3 +205,39 @@ async def test_keys_that_cannot_be_fetched(key_set: tuple[KeySet, JwtConfig]) ->
     with pytest.raises(Problem) as raised:
         await own.identify(with_kid(RSA, "one"))
     assert raised.value.status == 503
+
+
+@pytest.mark.parametrize("named", [None, "RS256", "PS256", "RS512"])
+async def test_a_key_without_alg_checks_every_configured_algorithm(
+    key_set: tuple[KeySet, JwtConfig], named: str | None
+) -> None:
+    keys, config = key_set
+    key = json.loads(pyjwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key())) | {"kid": "one"}
+    curve = json.loads(pyjwt.algorithms.ECAlgorithm.to_jwk(EC.public_key())) | {"kid": "curve"}
+    # What cannot be used takes nothing from what can.
+    rubbish = [
+        7,
+        {},
+        {"kty": "oct", "k": []},
+        key | {"alg": "RSA-OAEP"},
+        key | {"alg": [7]},
+        key | {"kid": []},
+    ]
+    keys.body = {"keys": [key if named is None else key | {"alg": named}, curve, *rubbish]}
+    own = Jwt(dataclasses.replace(config, algorithms=("RS512", "PS256", "ES256")), FakeClock())
+    for algorithm in ("RS512", "PS256", "RS256"):
+        signed = pyjwt.encode(claims(), RSA, algorithm, headers={"kid": "one"})
+        if algorithm == "RS256" or named not in (None, algorithm):
+            with pytest.raises(Problem) as raised:
+                await own.identify(signed)
+            assert raised.value.status == 401
+        else:
+            assert (await own.identify(signed)).name == "anna"
+    by_curve = pyjwt.encode(claims(), EC, "ES256", headers={"kid": "curve"})
+    assert (await own.identify(by_curve)).name == "anna"
+    for kid, forged in (("one", EC), ("curve", RSA)):
+        algorithm = "ES256" if forged is EC else "PS256"
+        with pytest.raises(Problem, match="not signed") as raised:
+            await own.identify(pyjwt.encode(claims(), forged, algorithm, headers={"kid": kid}))
+        assert raised.value.status == 401
+    assert keys.asked == 1

@@ -25,9 +25,24 @@ async def test_life(tmp_path: Path) -> None:
     assert Links(path, clock).all() == []
 
 
-def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "MAX_LINKS", 1)
-    own = Links(tmp_path / "links.json", FakeClock())
-    own.create("front", 60, "anna", "")
+    clock, path = FakeClock(), tmp_path / "links.json"
+    own = Links(path, clock)
+    first, _ = own.create("front", 60, "anna", "")
     with pytest.raises(ValueError, match="revoke some"):
         own.create("front", 60, "anna", "")
+    # One that has expired is in nobody's way, neither now nor after a restart.
+    await clock.advance(61)
+    again = Links(path, clock)
+    for each in (own, again):
+        token, link = each.create("yard", 60, "anna", "")
+        assert each.find(token) == link and each.find(first) is None
+        assert each.all() == [link]
+
+
+async def test_those_that_have_expired_are_not_restored(tmp_path: Path) -> None:
+    clock, path = FakeClock(), tmp_path / "links.json"
+    Links(path, clock).create("front", 60, "anna", "")
+    await clock.advance(61)
+    assert Links(path, clock)._links == {}

@@ -11,7 +11,9 @@ from signaling.access.networks import (
     Client,
     Networks,
     client,
+    forwarded,
     is_host,
+    names_loopback,
     parse_address,
     parse_forwarded,
     unread,
@@ -124,3 +126,27 @@ def test_any_header_gives_an_address(value: str) -> None:
         assert parse_address(found.address) is not None
         assert found.prefix == "" or found.prefix.startswith("/")
         assert not set(f"{found.host}{found.prefix}") & set("\r\n \"'<>\\")
+
+
+@pytest.mark.parametrize(
+    ("host", "names"),
+    [
+        ("localhost", True),
+        ("LOCALHOST:8080", True),
+        ("127.8.9.1:80", True),
+        ("[::1]:80", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("192.0.2.1", False),
+        ("0.0.0.0", False),
+    ],
+)
+def test_names_of_this_machine(host: str, names: bool) -> None:
+    assert names_loopback(host) == names
+
+
+def test_a_proxy_gives_itself_away() -> None:
+    assert not forwarded(CIMultiDict({"Host": "a", "X-Forward": "b", "Via": "c"}))
+    for name in ("forwarded", "X-Forwarded-For", "x-forwarded-HOST"):
+        assert forwarded(CIMultiDict({name: ""}))

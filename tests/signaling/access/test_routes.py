@@ -7,6 +7,7 @@ import pytest
 
 from access.support import EVERYBODY, PASSWORD, authority, configured, log_in, serving
 from signaling.access.authority import COOKIE
+from signaling.access.logins import LONGEST_S
 
 
 async def test_login_and_logout(tmp_path: Path) -> None:
@@ -34,6 +35,27 @@ async def test_login_and_logout(tmp_path: Path) -> None:
             assert response.status == 204
         async with client.get("/api/v1/me") as response:
             assert response.status == 401
+
+
+async def test_the_browser_keeps_the_cookie_as_long_as_a_login_can_last(tmp_path: Path) -> None:
+    """How long it may be unused, the server knows: the cookie is set once and not at each use."""
+    own = authority(tmp_path, configured(*EVERYBODY))
+    async with serving(own) as client:
+        async with client.post("/api/v1/login", json={"user": "vera", "password": PASSWORD}) as response:
+            assert int(response.cookies[COOKIE]["max-age"]) == LONGEST_S
+        token, _ = own.links.create("front", 3600, "anna", "")
+        async with client.get(f"/view?token={token}", allow_redirects=False) as response:
+            assert int(response.cookies[COOKIE]["max-age"]) == 3600
+
+
+async def test_a_full_disk_lets_people_in(tmp_path: Path) -> None:
+    own = authority(tmp_path, configured(*EVERYBODY))
+    for name in ("audit.log", "logins.new"):
+        (tmp_path / "state" / name).symlink_to("/dev/full")
+    async with serving(own) as client:
+        assert await log_in(client, "vera") == 204
+        async with client.get("/api/v1/me") as response:
+            assert (await response.json())["name"] == "vera"
 
 
 async def test_the_cookie_behind_a_proxy_with_tls(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from signaling_support import USER, System, eventually, session_report, started,
 
 from common.access_config import AuthConfig, SignalingConfig, UserConfig
 from signaling.api.events import MAX_OF_ONE
+from signaling.events import REFUSED
 
 NEW = {"If-None-Match": "*"}
 ANY = {"If-Match": "*"}
@@ -105,6 +106,40 @@ async def test_an_operator_hears_of_his_cameras(tmp_path: Path) -> None:
     assert seen == {"olga": (["front"], ["front"]), "otto": (["front", "yard"], ["front", "yard"])}
 
 
+async def test_an_operator_hears_nothing_of_other_cameras(tmp_path: Path) -> None:
+    people = (UserConfig("olga", "operator", ("front",)), UserConfig("anna", "admin"))
+    system = await started(tmp_path, users(*people))
+    try:
+        keeper = await system.add_keeper()
+        streams = {
+            user: await system.client.get(f"{system.url}/api/v1/events", headers={USER: user})
+            for user in ("olga", "anna")
+        }
+        keeper.change(revision=2, cameras=("front", "yard", "vault"), error="line 3: cameras.vault: no")
+        await eventually(lambda: system.broker.settings == keeper.state)
+        system.broker.events.tell("worker", "up", "the last")
+        told: dict[str, list[str]] = {}
+        for user, stream in streams.items():
+            told[user] = []
+            while told[user][-1:] != ["the last"]:
+                told[user].append((await next_event(stream))["text"])
+            stream.close()
+        url, why = f"{system.url}/api/v1/configuration", {}
+        for user in streams:
+            async with system.client.get(url, headers={USER: user}) as response:
+                why[user] = (await response.json())["error"]
+    finally:
+        await system.close()
+    assert told["olga"] == ["the configuration changed", REFUSED, "the last"]
+    assert told["anna"] == [
+        "camera vault was added",
+        "the configuration changed",
+        "line 3: cameras.vault: no",
+        "the last",
+    ]
+    assert why == {"olga": REFUSED, "anna": "line 3: cameras.vault: no"}
+
+
 async def test_users(kept: System, tmp_path: Path) -> None:
     url = f"{kept.url}/api/v1/users"
 
@@ -153,6 +188,33 @@ async def test_admins_who_remove_each_other_at_once(kept: System) -> None:
             return response.status
 
     assert sorted(await asyncio.gather(remove("anna"), remove("ben"))) == [204, 409]
+
+
+async def test_an_admin_who_cannot_log_in_is_none(kept: System) -> None:
+    url = f"{kept.url}/api/v1/users"
+
+    async def put(name: str, headers: dict[str, str], **content: object) -> int:
+        async with kept.client.put(f"{url}/{name}", json=content, headers=headers) as response:
+            return response.status
+
+    async def remove(name: str) -> int:
+        async with kept.client.delete(f"{url}/{name}", headers=ANY) as response:
+            return response.status
+
+    assert await put("anna", NEW, role="admin") == 409
+    assert await put("anna", NEW, role="admin", password=LONG) == 201
+    assert await put("ben", NEW, role="admin") == 201
+    assert await remove("anna") == 409
+    assert await put("anna", ANY, role="admin") == 200  # the password stays
+    assert await put("ben", ANY, role="admin", password=LONG) == 200
+    assert await remove("anna") == 204
+    assert await put("carl", NEW, role="admin") == 201
+    assert await remove("ben") == 409
+    # A reverse proxy vouches for those without a password.
+    headers = {USER: "carl"}
+    kept.authority.configure(users(UserConfig("carl", "admin")))
+    async with kept.client.delete(f"{url}/ben", headers={**ANY, **headers}) as response:
+        assert response.status == 204
 
 
 async def test_a_password_that_is_no_utf8(kept: System) -> None:
