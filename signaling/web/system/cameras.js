@@ -12,10 +12,14 @@ import { number, or, reason } from "./words.js";
 
 const SEARCH_ABOVE = 8;
 const MINUTE_MS = 60_000;
+const TOLD_S = 2;
 
 const element = (id) => document.getElementById(id);
 const isTroubled = ({ state }) => cameraState(state)[1] === "bad";
 const rate = (fps) => t("system.per_second", { count: number(fps, fps < 10 ? 1 : 0) });
+
+/** How old the last picture is, as the server hears of it: once a second. */
+const sinceText = (ageS) => (ageS < TOLD_S ? `< ${TOLD_S} s` : ageText(ageS * 1000));
 
 /** How much a count has grown in the last minute; it begins anew with its process. */
 function grown(points) {
@@ -100,7 +104,7 @@ export class Cameras {
       text("sound", ({ audio }) => audio, sound),
       text("lost", lost, (camera) => or(lost(camera), number), count),
       text("viewers", ({ viewers }) => viewers, ({ viewers }) => number(viewers), count),
-      text("age", ({ age }) => age, ({ age }) => or(age, (value) => ageText(value * 1000)), count),
+      text("age", ({ age }) => age, ({ age }) => or(age, sinceText), count),
     ];
   }
 
