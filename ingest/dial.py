@@ -31,7 +31,14 @@ HTTPS_PORT = 443
 
 
 class Unreachable(CameraError):
-    """Nothing takes connections at this port of the camera; another port may."""
+    """Nothing takes connections at this port of the camera; another port may.
+
+    `lasting`: to try it again costs time, as it did not even refuse.
+    """
+
+    def __init__(self, message: str, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class _Downward(asyncio.Protocol):
@@ -104,7 +111,9 @@ class _Dialler:
         )
         async with _until(self.deadline, unresolved):
             addresses = await resolve(self.host, self.port)
-        silent = Unreachable(f"camera at {self.where} does not answer {within}; check its address and power")
+        silent = Unreachable(
+            f"camera at {self.where} does not answer {within}; check its address and power", lasting=True
+        )
         async with _until(self.deadline, silent):
             sock = await connect_first(addresses)
         # The peer may have left already.
@@ -116,7 +125,8 @@ class _Dialler:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_DEADLINE_MS)
         no_tls = Unreachable(
             f"camera at {self.where} takes connections but starts no TLS {within}; "
-            "it may not speak TLS on that port, check the port or use rtsp://"
+            "it may not speak TLS on that port, check the port or use rtsp://",
+            lasting=True,
         )
         async with _until(self.deadline, no_tls):
             # For an address, which SNI does not know (RFC 6066 section 3), ssl leaves SNI out itself.
@@ -181,7 +191,8 @@ async def _open_tunnel(connection: CameraConnection, url: CameraUrl, dialler: _D
     login = Login(url, os.urandom(16), None, Quirks())
     answered: Challenge | None = None
     silent = TransportRefused(
-        f"camera at {dialler.where} leaves RTSP over HTTP unanswered for {CONNECT_DEADLINE_S:g} s"
+        f"camera at {dialler.where} leaves RTSP over HTTP unanswered for {CONNECT_DEADLINE_S:g} s",
+        lasting=True,
     )
     for tried in itertools.count():
         # Some web servers in cameras want the login for HTTP, and then RTSP may want it again.

@@ -112,6 +112,7 @@ class TrackOutput:
             if timeline.beginnings != self._beginnings:
                 self._beginnings = timeline.beginnings
                 self.drift.restart()
+                self.statistics.jumped()
             self.drift.add(timestamp * SECOND_NS // clock_rate, frame.arrival_ns)
             sequence = self.next_sequence + ((frame.gap or self._begins) and self.published > 0)
             self._begins = False

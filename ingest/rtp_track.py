@@ -42,8 +42,8 @@ class RtpTrack:
 
     `index` is its place among the tracks of `sink`; `own_ssrc` and `cname` sign the receiver reports. Packets
     of a transport that does not keep their order go through `reorder`: then `poll` has to be called at
-    `deadline`. Raises UnreadableTrack, and CameraError when its source changes all the time; what the
-    depacketizer and the sink raise passes through.
+    `deadline`. Raises UnreadableTrack, and CameraError when video ends or its source changes all the time;
+    sound that does so leaves the picture alone. What the depacketizer and the sink raise passes through.
     """
 
     def __init__(
@@ -59,6 +59,8 @@ class RtpTrack:
         "When the last packet with a payload for the depacketizer came, in monotonic seconds."
         self.malformed = 0
         "RTP and RTCP packets that could not be read."
+        self.note: str | None = None
+        "Why its sound does not come any more, in words."
         self._description = description
         self._index = index
         self._sink = sink
@@ -71,6 +73,7 @@ class RtpTrack:
         self._late = 0
         self._passed_over: dict[str, int] = {}
         self._after_loss = False
+        self._left_out = False
 
     @property
     def kind(self) -> Literal["video", "audio"]:
@@ -155,6 +158,8 @@ class RtpTrack:
             self._in_order(self._reorder.poll(now), now, arrival_ns, timed=False)
 
     def _in_order(self, packets: list[bytes], now: float, arrival_ns: int, timed: bool) -> None:
+        if self._left_out:
+            return
         reception, depacketizer, after_loss = self._reception, self._depacketizer, self._after_loss
         wanted = self._description.payload_type
         of_use = False
@@ -176,7 +181,9 @@ class RtpTrack:
                     continue
                 after_loss = arrival is Arrival.AFTER_LOSS
                 if arrival is Arrival.RESTARTED:
-                    depacketizer = self._restart(now)
+                    if self._changes_all_the_time(now):
+                        return
+                    depacketizer = self._restart()
             # Another payload type of the same source (keep-alive, comfort noise, redundancy) only counts.
             if payload_type != wanted:
                 self._pass_over_type(payload_type)
@@ -190,6 +197,7 @@ class RtpTrack:
         self._after_loss = after_loss
         if of_use:
             self.last_packet_at = now
+            self.note = None
             if self._passed_over:
                 self._passed_over.clear()
         if frames := depacketizer.frames():
@@ -201,16 +209,25 @@ class RtpTrack:
     def _pass_over_type(self, payload_type: int) -> None:
         self._pass_over(f"of payload type {payload_type} (its SDP says {self._description.payload_type})")
 
-    def _restart(self, now: float) -> Depacketizer:
-        """Another source follows; gives its depacketizer."""
+    def _changes_all_the_time(self, now: float) -> bool:
+        """Another source follows, one of too many: raises CameraError for video, leaves out sound."""
         restarts = self._restarts
         restarts.append(now)
-        if len(restarts) == MAX_RESTARTS and now - restarts[0] <= RESTARTS_WITHIN_S:
-            raise CameraError(
-                f"camera's {self.kind} began anew {MAX_RESTARTS} times within {RESTARTS_WITHIN_S:g} s, by "
-                f"another SSRC (now {self._reception.ssrc or 0:#010x}) or sequence number; look whether two "
-                "senders share one port or group, else restart the camera"
-            )
+        if len(restarts) < MAX_RESTARTS or now - restarts[0] > RESTARTS_WITHIN_S:
+            return False
+        what = (
+            f"began anew {MAX_RESTARTS} times within {RESTARTS_WITHIN_S:g} s, by another SSRC (now "
+            f"{self._reception.ssrc or 0:#010x}) or sequence number; look whether two senders share one port "
+            "or group, else restart the camera"
+        )
+        if self.kind == "video":
+            raise CameraError(f"camera's video {what}")
+        self.note = f"audio is left out: it {what}"
+        self._left_out = True
+        return True
+
+    def _restart(self) -> Depacketizer:
+        """Another source follows; gives its depacketizer."""
         if frames := self._depacketizer.frames():
             self._sink.frames(self._index, frames)
         self._damaged_before = self.damaged
@@ -220,7 +237,9 @@ class RtpTrack:
         return self._depacketizer
 
     def rtcp(self, packets: list[bytes], now: float, arrival_ns: int) -> None:
-        """Takes compound RTCP packets; raises CameraError when the camera says goodbye (section 6.6)."""
+        """Takes compound RTCP packets; raises CameraError when the video says goodbye (section 6.6)."""
+        if self._left_out:
+            return
         for data in packets:
             try:
                 compound = parse_rtcp(data)
@@ -234,6 +253,9 @@ class RtpTrack:
                         self._reception.sender_report(packet, now)
                         self._sink.sender_report(self._index, packet, arrival_ns)
                     case Goodbye() if self._reception.ssrc in packet.ssrcs:
+                        if self.kind == "audio":
+                            self.note = "audio has ended: camera said goodbye to it (RTCP BYE)"
+                            continue
                         raise CameraError("camera ended the stream by RTCP BYE")
 
     def receiver_report(self, now: float) -> bytes:

@@ -37,9 +37,11 @@ SILENT_AFTER_S = 3.0
 class Silent(CameraError):
     """A camera says that it plays, but no packet arrives over UDP."""
 
+    lasting = True
+
 
 class RtspPlay:
-    """`run` it once over an open connection."""
+    """`run` it once over an open connection. Implements Remarks."""
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class RtspPlay:
         self._playing_at: float | None = None
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._told = False
+        self._told_notes: set[str] = set()
         self._faults: dict[str, int] = {}
         self._report_at = self._punch_at = self._tell_at = 0.0
 
@@ -87,6 +90,16 @@ class RtspPlay:
     def challenge(self) -> Challenge | None:
         """What login the camera asks for."""
         return self._session.challenge
+
+    @property
+    def quirks(self) -> tuple[str, ...]:
+        """Names of the policies in force."""
+        return self._session.quirks
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of the session, and of sound that ended while it plays."""
+        return (*self._session.notes, *(track.note for track in self._tracks.values() if track.note))
 
     @property
     def _tick_s(self) -> float:
@@ -202,9 +215,15 @@ class RtspPlay:
         self._told = True
         scheme = "RTSPS" if self._url.scheme == "rtsps" else "RTSP"
         tracks = tuple(self._tracks[index] for index in sorted(self._tracks))
-        self._sink.playing(tracks, f"{scheme} {self._over}", self._session)
-        for note in self._session.notes:
-            log.warning("! camera at %s: %s", self._url.host, note)
+        self._sink.playing(tracks, f"{scheme} {self._over}", self)
+        self._tell_notes()
+
+    def _tell_notes(self) -> None:
+        """Says each once."""
+        for note in self.notes:
+            if note not in self._told_notes:
+                self._told_notes.add(note)
+                log.warning("! camera at %s: %s", self._url.host, note)
 
     def _tick(self, now: float) -> None:
         self._connection.tick()
@@ -225,6 +244,7 @@ class RtspPlay:
                 receiver.punch()
         if now >= self._tell_at:
             self._tell_at = now + TICK_S
+            self._tell_notes()
             self._tell_faults()
 
     def _send_rtcp(self, index: int, packet: bytes) -> None:

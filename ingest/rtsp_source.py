@@ -37,8 +37,8 @@ class RtspOptions:
 class RtspSource:
     """Plays one camera, again and again.
 
-    It remembers which transport brought packets, to begin with it, and what login the camera asked for, to
-    send it at once.
+    It remembers which transport brought packets, to begin with it, where those before it were refused for
+    good or stayed silent; and what login the camera asked for, to send it at once.
     """
 
     def __init__(self, url: CameraUrl, options: RtspOptions, clock: Clock) -> None:
@@ -60,11 +60,11 @@ class RtspSource:
         """
         url, seen = self._url, {self._url.public}
         transports = self._order(url)
-        login_interrupted = False
+        login_interrupted, refused_for_good = False, True
         unreachable: Unreachable | None = None
         while True:
             try:
-                await self._play_over(transports[0], url, sink)
+                await self._play_over(transports[0], url, sink, refused_for_good)
             except LoginInterrupted:
                 if login_interrupted:
                     raise
@@ -78,9 +78,11 @@ class RtspSource:
                         f"camera redirects in a circle, or more than {MAX_REDIRECTS} times; check its URL"
                     ) from None
                 seen.add(url.public)
-                transports, login_interrupted, unreachable = self._order(url), False, None
+                transports, unreachable = self._order(url), None
+                login_interrupted, refused_for_good = False, True
             except Unreachable as exc:
                 unreachable = unreachable or exc
+                refused_for_good &= exc.lasting
                 port = self._port(transports[0], url)
                 transports = tuple(item for item in transports[1:] if self._port(item, url) != port)
                 if not transports:
@@ -90,6 +92,7 @@ class RtspSource:
                 if self._heard or len(transports) == 1:
                     raise
                 transports = transports[1:]
+                refused_for_good &= not isinstance(exc, LocalError) and exc.lasting
                 self._tell(url, exc, transports[0])
 
     def _port(self, transport: RtspTransport, url: CameraUrl) -> int:
@@ -104,8 +107,10 @@ class RtspSource:
             self._told.add(text)
             log.warning("%s", text)
 
-    async def _play_over(self, transport: RtspTransport, url: CameraUrl, sink: Sink) -> None:
-        """One connection; always raises."""
+    async def _play_over(
+        self, transport: RtspTransport, url: CameraUrl, sink: Sink, refused_for_good: bool
+    ) -> None:
+        """One connection; always raises. `refused_for_good`: so were all transports before this one."""
         self._heard, self._played_s = False, 0.0
         tls = None
         if url.scheme == "rtsps":
@@ -124,7 +129,8 @@ class RtspSource:
             if play.heard:
                 self._heard, self._played_s = True, play.played_s
                 self._told.clear()
-                self._worked = transport
+                if refused_for_good:
+                    self._worked = transport
             self._remember(place, play.challenge)
 
     def _remember(self, place: tuple[str, int], challenge: Challenge | None) -> None:

@@ -113,7 +113,7 @@ class Statistics:
         last = self._last
         if last is not None:
             step = unit.timestamp - last.timestamp
-            interval_s = abs(step) / unit.clock_rate
+            interval_s = min(abs(step) / unit.clock_rate, MAX_WINDOW_S)
             smoothed_s = self.frame_interval_s
             self.frame_interval_s = (
                 interval_s if smoothed_s is None else smoothed_s + (interval_s - smoothed_s) / 8
@@ -160,6 +160,12 @@ class Statistics:
             self._gops.append((gop_s, self._frames if self._whole else None))
             self.longest_gop_s = max(length_s for length_s, _ in self._gops)
         self._keyframe = unit
+        self._frames = 0
+        self._whole = True
+
+    def jumped(self) -> None:
+        """The timestamps begin anew, perhaps hours on: the next unit is no frame interval after the last."""
+        self._last = self._keyframe = None
         self._frames = 0
         self._whole = True
 

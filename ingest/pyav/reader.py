@@ -15,10 +15,10 @@ from av.container import InputContainer
 from av.error import ArgumentError, FFmpegError
 
 from common.clock import Clock
-from common.errors import CameraError, CameraRefusal
+from common.errors import CameraError, CameraRefusal, CctvError
 from ingest.codecs.frame import Frame
 from ingest.pyav.errors import camera_error
-from ingest.pyav.tracks import AvTrack, MediaStream, codec_name, select
+from ingest.pyav.tracks import AvTrack, MediaStream, select, why_silent
 
 OPEN_DEADLINE_S = 10.0
 READ_DEADLINE_S = 15.0
@@ -163,8 +163,13 @@ class AvReader(threading.Thread):
             end = CameraError(f"{self._opening.what} ended the stream")
         except FFmpegError as exc:
             end = camera_error(exc, self._opening.what, self._opening.check, playing=bool(self._tracks))
-        except Exception as exc:
+        except CctvError as exc:
             end = exc
+        except Exception as exc:
+            # The library met octets of a stranger: that ends one attempt, never the process.
+            what = self._opening.what
+            log.error("! %s: fault in the library that reads it", what, exc_info=exc)
+            end = CameraError(f"{what} cannot be read ({type(exc).__name__})")
         # The loop may have been closed while FFmpeg waited for the network.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._on_end, end)
@@ -184,12 +189,22 @@ class AvReader(threading.Thread):
     def _open(self) -> InputContainer:
         opening = self._opening
         deadlines = (OPEN_DEADLINE_S, READ_DEADLINE_S)
+        # Titles and names are in any character set, and nobody reads them here.
+        errors = "replace"
         if not opening.device:
-            return av.open(opening.url, "r", options=dict(opening.options), timeout=deadlines)
+            options = dict(opening.options)
+            return av.open(opening.url, "r", options=options, timeout=deadlines, metadata_errors=errors)
         for name in _DEVICE_FORMATS:
             with contextlib.suppress(ArgumentError):
                 options = {**dict(opening.options), "input_format": name}
-                return av.open(opening.url, "r", format="v4l2", options=options, timeout=deadlines)
+                return av.open(
+                    opening.url,
+                    "r",
+                    format="v4l2",
+                    options=options,
+                    timeout=deadlines,
+                    metadata_errors=errors,
+                )
         raise CameraRefusal(
             f"{opening.what} gives raw pictures only, and nothing encodes them here; "
             "use one that gives H.264, H.265 or MJPEG"
@@ -231,8 +246,7 @@ class AvReader(threading.Thread):
         if not self._tracks:
             self._tracks = fresh
             if len(streams) == 1 and container.streams.audio and self._opening.audio:
-                codec = codec_name(container.streams.audio[0])
-                log.warning("! %s sends its sound as %s, which is not read", self._opening.what, codec)
+                log.warning("! %s %s", self._opening.what, why_silent(container.streams.audio[0]))
             self._loop.call_soon_threadsafe(self._on_playing, fresh, self._format)
         elif [track.layout for track in fresh] != [track.layout for track in self._tracks]:
             raise CameraError(f"{self._opening.what} holds other tracks than before")

@@ -165,7 +165,7 @@ class AvTrack:
 
 
 def select(container: InputContainer, what: str, audio: bool) -> list[MediaStream]:
-    """The video, then the audio where one is wanted and can be read; the others are discarded.
+    """The video, then the audio where one is wanted, comes and can be read; the others are discarded.
 
     Raises CameraRefusal where there is no video, or one of another codec.
     """
@@ -183,11 +183,24 @@ def select(container: InputContainer, what: str, audio: bool) -> list[MediaStrea
         )
     selected: list[MediaStream] = [video]
     if audio:
-        selected += [stream for stream in container.streams.audio if codec_name(stream) in CODECS][:1]
+        selected += [stream for stream in container.streams.audio if _is_heard(stream)][:1]
     for stream in container.streams:
         if stream not in selected:
             stream.discard = Discard.all
     return selected
+
+
+def _is_heard(stream: AudioStream) -> bool:
+    # What was declared and did not come while FFmpeg looked has no sample rate.
+    return codec_name(stream) in CODECS and stream.codec_context.sample_rate > 0
+
+
+def why_silent(stream: AudioStream) -> str:
+    """What the source does so that its sound is left out, in words."""
+    codec = codec_name(stream)
+    if codec in CODECS:
+        return f"declares sound as {codec} and sends none, so it is left out"
+    return f"sends its sound as {codec}, which is not read"
 
 
 def codec_name(stream: MediaStream) -> str:

@@ -28,7 +28,11 @@ class RtspRefusal(RtspError, CameraRefusal):
 
 
 class TransportRefused(RtspError):
-    """A camera does not send by the transport that was asked for."""
+    """A camera does not send by the transport that was asked for; `lasting`: nor will it the next time."""
+
+    def __init__(self, message: str, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting
 
 
 class Redirected(RtspError):

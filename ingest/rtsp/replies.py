@@ -13,8 +13,10 @@ from ingest.rtsp.messages import (
 )
 
 _REDIRECTS = frozenset({301, 302, 303, 305, 307, 308})
-# Cameras have many ways to say that they do not send like this; 461 is the right one.
-_NOT_LIKE_THIS = frozenset({400, 406, 451, 461, 462, 500, 501, 551})
+# Cameras have many ways to say that they do not send like this; 461 is the right one. With all but these two
+# they also say other things, for a while: that they boot, or are busy.
+_NEVER_LIKE_THIS = frozenset({406, 461})
+_NOT_LIKE_THIS = _NEVER_LIKE_THIS | {400, 451, 462, 500, 501, 551}
 # A PLAY that may be accepted for another spelling of the URL.
 OTHER_URL_MAY_DO = frozenset({400, 404, 405, 451, 455, 457, 459, 460})
 _LASTING = {
@@ -45,7 +47,8 @@ def refusal(method: str, response: Response, where: str, via: str) -> RtspError:
     if response.status in _LASTING:
         return RtspRefusal(f"{said}: {_LASTING[response.status].format(where=where)}")
     if method == "SETUP" and response.status in _NOT_LIKE_THIS:
-        return TransportRefused(f"{said}: it does not send over {via}")
+        lasting = response.status in _NEVER_LIKE_THIS
+        return TransportRefused(f"{said}: it does not send over {via}", lasting)
     hint = _PASSING.get(response.status)
     return RtspError(f"{said}: {hint}" if hint else said)
 

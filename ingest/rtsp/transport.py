@@ -179,7 +179,7 @@ def agreed(
         transport = Unicast(*ports, _sender(agreed_to.get("source")), *(server or (None, None)))
     else:
         raise TransportRefused(
-            f"camera wants to send by {NAMES[answered]} although {NAMES[kind]} was asked for"
+            f"camera wants to send by {NAMES[answered]} although {NAMES[kind]} was asked for", lasting=True
         )
     if answered != kind:
         quirks.note(OTHER_TRANSPORT)

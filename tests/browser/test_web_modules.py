@@ -200,6 +200,7 @@ PLAYING = {
     "hasPicture": True,
     "stillMs": 40,
     "pictureMs": 40,
+    "countedMs": 0,
     "reconnects": 0,
     "retryAt": 0,
 }
@@ -222,6 +223,8 @@ LIVE = {"state": "live", "error": None}
         (STILL, LIVE, False, "away"),
         ({**STILL, "pictureMs": 1000}, LIVE, True, None),  # a picture a second
         ({**STILL, "pictureMs": 1000, "stillMs": 3100}, LIVE, True, "frozen"),
+        ({**STILL, "countedMs": 2000}, LIVE, True, None),  # nobody tells of new ones, they are counted
+        ({**STILL, "countedMs": 2000, "stillMs": 3100}, LIVE, True, "frozen"),
         (STILL, {"state": "stalled"}, True, "stalled"),
         (STILL, {"state": "backing_off"}, True, "offline"),
         (STILL, {"state": "failed"}, True, "refused"),

@@ -136,6 +136,18 @@ def test_drift_begins_anew_where_the_timestamps_do():
     assert video.drift.ppm is None
 
 
+def test_our_clock_set_forward_is_no_long_frame_and_no_long_gop():
+    """What is waited for goes by them: a camera that froze would not be told for hours."""
+    video = connected().playing(0)
+    for index in range(201):
+        at_s = index / 25 + (6 * 3600 if index >= 140 else 0)
+        video.units([frame(index * 3600, at_s, keyframe=index % 50 == 0)], index / 25)
+    assert abs(video.statistics.frame_interval_s - 0.04) < 0.001
+    assert abs(video.statistics.longest_gop_s - 2) < 0.001
+    figures = video.statistics.figures(8.0)
+    assert (figures.gop_frames, round(figures.fps)) == (50, 25)
+
+
 def test_before_it_is_connected():
     output = Output(1)
     assert output.video.units([frame(0)], 0) == []

@@ -17,11 +17,23 @@ from .test_rtp_track import VIDEO, packet
 INTERVAL_S = 0.04
 
 
+class SetClock(FakeClock):
+    """A clock whose UTC can be set."""
+
+    _ahead_ns = 0
+
+    def set_forward(self, seconds):
+        self._ahead_ns += seconds * 1_000_000_000
+
+    def utc_ns(self):
+        return super().utc_ns() + self._ahead_ns
+
+
 class Watched:
     """A playback that a test feeds with packets, and whose clock goes on with them."""
 
     def __init__(self, reorder=None):
-        self.clock = FakeClock()
+        self.clock = SetClock()
         self.units = []
         self.playback = Playback(Output(1), self.clock, Timing(), self.units.append)
         self.track = RtpTrack(VIDEO, 0, self.playback, 1, "c", reorder)
@@ -82,6 +94,18 @@ async def test_a_camera_with_few_pictures_is_waited_for():
         await watched.play(packet(number, IDR if shown else b"x", payload_type=96 if shown else 110))
     # The first one waits for the timestamp of the second, to see what its marker means.
     assert len(watched.units) == 5
+
+
+async def test_a_frozen_camera_is_told_as_soon_after_our_clock_was_set():
+    """NTP sets it six hours forward while the camera plays."""
+    watched = Watched()
+    for number in range(200):
+        if number == 196:
+            watched.clock.set_forward(6 * 3600)
+        await watched.play(packet(number, SLICE if number % 50 else IDR))
+    seconds, said = await watched.until_given_up(lambda number: packet(5, SLICE, number * 3600), 200)
+    assert seconds == pytest.approx(10, abs=0.2)
+    assert "sent no video for 10 s" in said
 
 
 class Remarks:

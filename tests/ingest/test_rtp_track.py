@@ -122,6 +122,33 @@ def test_a_source_that_changes_all_the_time_ends_the_connection():
     assert [call[0] for call in sink.calls].count("restarted") == MAX_RESTARTS - 1
 
 
+def heard(sequence, ssrc=7):
+    return packet(sequence, b"a" * 160, sequence * 160, payload_type=8, ssrc=ssrc)
+
+
+@pytest.mark.parametrize("reorder", [False, True])
+def test_sound_whose_source_changes_all_the_time_is_left_out(reorder):
+    """The picture has nothing to do with it, and shall not go with it."""
+    track, sink = made(AUDIO, ReorderBuffer(8) if reorder else None)
+    for sequence in range(MAX_RESTARTS + 1):
+        assert track.note is None
+        feed(track, heard(sequence, ssrc=8 + sequence % 2), at_s=sequence / 10)
+    assert "audio is left out: it began anew 20 times within 10 s" in track.note
+    calls = len(sink.calls)
+    # For the rest of the connection, also when one of them is alone.
+    for sequence in range(30, 60):
+        feed(track, heard(sequence), at_s=float(sequence))
+        if reorder and sequence % 7:
+            feed(track, heard(sequence + 2), at_s=float(sequence))
+            assert track.deadline is not None
+            track.poll(sequence + MAX_HOLD_S, 0)
+            assert track.deadline is None
+    track.rtcp([serialize_rtcp(SenderReport(7, 1 << 32, 0, 0, 0))], 60.0, 0)
+    assert len(sink.calls) == calls
+    assert "audio is left out" in track.note
+    track.receiver_report(61.0)
+
+
 def test_a_source_that_changes_now_and_then_goes_on():
     track, sink = made()
     for index in range(200):
@@ -212,6 +239,17 @@ def test_goodbye():
     track.rtcp([serialize_rtcp(Goodbye((9,)))], 0.0, 0)
     with pytest.raises(CameraError, match="BYE"):
         track.rtcp([serialize_rtcp(Goodbye((9, 7)))], 0.0, 0)
+
+
+def test_a_goodbye_of_the_sound_ends_the_sound_alone():
+    track, sink = made(AUDIO)
+    feed(track, heard(1))
+    track.rtcp([serialize_rtcp(Goodbye((7,)))], 0.0, 0)
+    assert track.note == "audio has ended: camera said goodbye to it (RTCP BYE)"
+    # Another source of sound may follow (RFC 3550 section 8.2).
+    feed(track, heard(70, ssrc=9), heard(71, ssrc=9))
+    assert track.note is None
+    assert len(sink.all_frames) == 3
 
 
 def test_receiver_report_before_anything_came():

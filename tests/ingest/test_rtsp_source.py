@@ -27,6 +27,7 @@ from ingest.rtsp_source import MAX_REDIRECTS, RtspOptions, RtspSource
 from ingest.udp import PUNCH, bind_pair
 from tests.support.certificates import self_signed
 from tests.support.faulty_camera import (
+    SDP,
     Close,
     Hang,
     Read,
@@ -178,6 +179,24 @@ async def test_goodbye_to_a_camera_that_says_goodbye():
         assert "RTCP BYE" in str(await failure(camera.url))
 
 
+async def test_broken_sound_does_not_end_the_picture(caplog):
+    """Two senders of sound on one port; and it is told once."""
+    script = until_playing(SDP + "m=audio 0 RTP/AVP 8\r\na=control:track2\r\n")
+    script[6:6] = [
+        Read(),
+        reply("200 OK", "Session: 1234", "Transport: RTP/AVP/TCP;unicast;interleaved=2-3"),
+    ]
+    sound = [RtpPacket(8, True, number, number * 160, 7 + number % 2, b"a" * 160) for number in range(60)]
+    script += [Send(b"".join(interleaved(2, serialize_rtp(packet)) for packet in sound)), VIDEO, Hang()]
+    async with faulty_camera(script) as camera, playing(source(camera.url)) as play:
+        await play.sink.until(lambda: play.task.done() or any(not track for track, _ in play.sink.all_frames))
+        (note,) = play.sink.remarks.notes
+        assert note.startswith("audio is left out: it began anew 20 times within 10 s")
+        await asyncio.sleep(5 * rtsp_play.TICK_S)
+        assert not play.task.done()
+    assert caplog.messages.count(f"! camera at 127.0.0.1: {note}") == 1
+
+
 async def test_keep_alives_come_in_time_and_remarks_while_it_plays(monkeypatch):
     # Nothing but the camera's timeout makes it look in time.
     monkeypatch.setattr(rtsp_play, "TICK_S", 60.0)
@@ -195,7 +214,9 @@ async def test_keep_alives_come_in_time_and_remarks_while_it_plays(monkeypatch):
         assert play.sink.remarks.quirks == ("keep-alive-refused",)
 
 
-async def test_the_next_transport_after_a_refusal_and_memory(caplog):
+@contextlib.contextmanager
+def by_udp():
+    """A camera's socket, and the script that leads there."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.bind(("127.0.0.1", 0))
         setup = reply(
@@ -203,18 +224,27 @@ async def test_the_next_transport_after_a_refusal_and_memory(caplog):
             "Session: 1",
             f"Transport: RTP/AVP;unicast;server_port={sender.getsockname()[1]}-9",
         )
-        by_udp = [*until_playing()[:5], setup, Read(), reply("200 OK", "Session: 1"), Read(), reply("200 OK")]
-        async with faulty_camera(REFUSED_TCP, by_udp) as camera:
+        played = reply("200 OK", "Session: 1")
+        yield sender, [*until_playing()[:5], setup, Read(), played, Read(), reply("200 OK")]
+
+
+async def send_when_played(camera, sender):
+    async with asyncio.timeout(5):
+        while not any(request.startswith("PLAY") for request in camera.requests):
+            await asyncio.sleep(0.01)
+    ports = re.search(r"client_port=(\d+)-(\d+)", "".join(camera.requests))
+    for packet in PACKETS:
+        sender.sendto(packet, ("127.0.0.1", int(ports[1])))
+
+
+async def test_the_next_transport_after_a_refusal_and_memory(caplog):
+    with by_udp() as (sender, script):
+        async with faulty_camera(REFUSED_TCP, script) as camera:
             played = source(camera.url, "tcp", "udp")
             for _ in range(2):
                 camera.requests.clear()
                 async with playing(played) as play:
-                    async with asyncio.timeout(5):
-                        while not any(request.startswith("PLAY") for request in camera.requests):
-                            await asyncio.sleep(0.01)
-                    ports = re.search(r"client_port=(\d+)-(\d+)", "".join(camera.requests))
-                    for packet in PACKETS:
-                        sender.sendto(packet, ("127.0.0.1", int(ports[1])))
+                    await send_when_played(camera, sender)
                     await play.frames(3)
                     assert play.sink.via == "RTSP over UDP"
                     # From the same address, so it is the way that was opened.
@@ -222,6 +252,37 @@ async def test_the_next_transport_after_a_refusal_and_memory(caplog):
             # The second time it began with what worked.
             assert not any("RTP/AVP/TCP" in request for request in camera.requests)
     assert "now by udp" in caplog.text
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "400 Bad Request", "451 Not Understood"])
+async def test_a_refusal_that_may_pass_is_not_remembered(status):
+    """A camera that boots refuses TCP once, takes UDP a second later, and TCP from then on."""
+    busy = [*until_playing()[:5], reply(status), Hang()]
+    with by_udp() as (sender, script):
+        async with faulty_camera(busy, script, [*until_playing(), VIDEO, Hang()]) as camera:
+            played = source(camera.url, "tcp", "udp")
+            async with playing(played) as play:
+                await send_when_played(camera, sender)
+                await play.frames(3)
+                assert play.sink.via == "RTSP over UDP"
+            camera.requests.clear()
+            async with playing(played) as play:
+                await play.frames(3)
+                assert play.sink.via == "RTSP over TCP"
+            assert sum("RTP/AVP/TCP" in request for request in camera.requests) == 1
+
+
+@pytest.mark.parametrize(("on_get", "gets"), [([Read(), Close()], 2), ([Read(), Hang()], 1)])
+async def test_http_that_was_refused_is_tried_again_but_not_where_it_was_silent(monkeypatch, on_get, gets):
+    monkeypatch.setattr(dial, "CONNECT_DEADLINE_S", 0.2)
+    by_tcp = [*until_playing(), VIDEO, Hang()]
+    async with faulty_camera(*([on_get, by_tcp] * gets)) as camera:
+        played = source(camera.url, "http", "tcp")
+        for _ in range(2):
+            async with playing(played) as play:
+                await play.frames(3)
+                assert play.sink.via == "RTSP over TCP"
+        assert sum(request.startswith("GET ") for request in camera.requests) == gets
 
 
 async def test_every_transport_refused():

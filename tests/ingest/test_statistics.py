@@ -156,6 +156,27 @@ def test_restart_forgets_rates_and_keeps_what_patience_needs():
     assert statistics.longest_gop_s == 1.5
 
 
+def test_what_lies_across_a_jump_is_not_measured():
+    statistics = Statistics()
+    begin = shown(statistics, 5)
+    statistics.jumped()
+    hours = 6 * 3600 * 25
+    for index in range(begin, begin + 110):
+        unit = access_unit(index, index % 50 == 0, 20_000, (index + hours) * 3600)
+        statistics.access_unit(unit, 100.0 + index / 25)
+    assert statistics.frame_interval_s == pytest.approx(0.04)
+    assert statistics.longest_gop_s == 2
+    figures = statistics.figures(100.0 + (begin + 109) / 25)
+    assert (figures.fps, figures.gop_s, figures.gop_frames) == (pytest.approx(25, rel=0.02), 2, 50)
+
+
+def test_one_interval_counts_a_minute_at_most():
+    statistics = Statistics()
+    begin = shown(statistics, 4)
+    statistics.access_unit(access_unit(begin, timestamp=6 * 3600 * 90_000), 105.0)
+    assert statistics.frame_interval_s < 0.04 + 60 / 8
+
+
 @pytest.mark.parametrize("ppm", [-500, -30, 0, 30, 500])
 def test_drift_by_the_smallest_transits(ppm):
     rng = random.Random(4)

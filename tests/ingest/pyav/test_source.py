@@ -24,6 +24,7 @@ from common.h264 import split_annex_b
 from common.urls import parse_camera_url
 from ingest.codecs.frame import Frame
 from ingest.pyav import reader as av_reader
+from ingest.pyav import tracks as av_tracks
 from ingest.pyav.reader import Handover, Pace
 from ingest.pyav.source import AvSource, ffmpeg_url
 from tests.support.ports import free_tcp_port
@@ -252,6 +253,42 @@ async def test_no_sound_is_better_than_none(clips, caplog):
     assert "sends its sound as mp2, which is not read" in caplog.text
 
 
+async def test_sound_that_is_declared_and_not_there(clips, caplog):
+    """The program map of a transport stream names AAC, and no packet of it ever comes."""
+    data = (clips / "h264.ts").read_bytes()
+    packets = [data[at : at + TS_PACKET_BYTES] for at in range(0, len(data), TS_PACKET_BYTES)]
+    sound = (1, 1)
+    (clips / "silent.ts").write_bytes(b"".join(p for p in packets if (p[1] & 0x1F, p[2]) != sound))
+    sink = await received(f"file://{clips / 'silent.ts'}", 1)
+    assert [track.codec for track in sink.tracks] == ["H264"]
+    assert "declares sound as aac and sends none, so it is left out" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.flv", "h264.mkv"])
+async def test_metadata_that_is_no_text(clips, tmp_path, name):
+    """A title in Latin-1: UTF-8 is what the containers want."""
+    camera = tmp_path / name
+    copy = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(clips / name), "-c", "copy"]
+    await asyncio.to_thread(subprocess.run, [*copy, "-metadata", "title=Haustor", str(camera)], check=True)
+    data = camera.read_bytes()
+    assert b"Haustor" in data
+    camera.write_bytes(data.replace(b"Haustor", b"Haust\xfcr"))
+    assert (await received(f"file://{camera}", 2)).video
+
+
+async def test_what_the_library_raises_is_the_camera_s_fault(clips, monkeypatch, caplog):
+    """It reads octets of strangers: nothing in there may end the process."""
+
+    def split(*_):
+        raise OverflowError("what nobody thought of")
+
+    monkeypatch.setattr(av_tracks.AvTrack, "times", split)
+    error = await failure(f"file://{clips / 'h264.mp4'}")
+    assert type(error) is CameraError
+    assert str(error) == f"file {clips / 'h264.mp4'} cannot be read (OverflowError)"
+    assert "what nobody thought of" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -296,7 +333,7 @@ async def test_devices(monkeypatch, tmp_path):
     assert "device /dev/null cannot be reached: Inappropriate ioctl" in str(await failure("v4l2:///dev/null"))
     asked = []
 
-    def raw_only(path, mode, format, options, timeout):
+    def raw_only(path, mode, format, options, timeout, metadata_errors):
         asked.append((path, format, options["input_format"]))
         raise av.error.ArgumentError(22, "Invalid argument")
 

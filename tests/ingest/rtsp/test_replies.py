@@ -31,6 +31,13 @@ def test_refusal(method, status, kind, text):
     assert "u:p" not in str(error)
 
 
+@pytest.mark.parametrize(("status", "lasting"), [(461, True), (406, True), (400, False), (500, False)])
+def test_a_refusal_that_may_pass(status, lasting):
+    """Cameras that boot, or that are busy, refuse what they take a second later."""
+    error = refusal("SETUP", Response(status, "Reason", Headers()), "rtsp://h/x", "TCP")
+    assert error.lasting is lasting
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
