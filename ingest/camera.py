@@ -12,6 +12,7 @@ from common.clock import Clock
 from common.errors import CameraError, CameraRefusal, CctvError, LoginRefused
 from common.messages import RenditionState
 from common.urls import redact
+from ingest.log_pause import LogPause
 from ingest.output import Faults, Output
 from ingest.playback import Playback, Timing
 from ingest.source import Source
@@ -82,6 +83,7 @@ class Camera:
         "Until when no login is tried, in monotonic seconds, and the error; outlasts a release."
         self._told_error: str | None = None
         self._told_faults = Faults()
+        self._fault_pause = LogPause()
         if not on_demand:
             self._wanted.set()
 
@@ -214,19 +216,22 @@ class Camera:
             if self._state == "live" and since is not None and now - since >= stable_after_s:
                 self._backoff_s = self._timing.first_backoff_s
                 self._told_error = None
-            self._tell_faults(playback)
+            self._tell_faults(playback, now)
             playback.watch(now)
             if self._state == "live" and playback.stalled(now):
                 self._set("stalled", "camera is connected but sends no pictures at present")
 
-    def _tell_faults(self, playback: Playback) -> None:
-        """Says what was wrong since the last tick in one line, never per packet."""
+    def _tell_faults(self, playback: Playback, now: float) -> None:
+        """Says what was wrong since the last time in one line, never per packet."""
         faults, told = self._output.faults, self._told_faults
         if faults == told:
             return
-        self._told_faults = faults
         # RTSP says its own, in more detail (rtsp_play.py).
-        if playback.via is not None and not playback.via.startswith("RTSP"):
+        own = playback.via is None or playback.via.startswith("RTSP")
+        if not own and not self._fault_pause.is_over(now):
+            return
+        self._told_faults = faults
+        if not own:
             log.warning(
                 "! camera %s: %d packets unreadable, %d frames damaged",
                 self._name,

@@ -9,6 +9,7 @@ from common.clock import Clock
 from common.errors import CameraError
 from common.urls import CameraUrl
 from ingest.connection import CameraConnection
+from ingest.log_pause import LogPause
 from ingest.reorder import ReorderBuffer
 from ingest.rtp_track import RtpTrack
 from ingest.rtsp.auth import Challenge
@@ -84,6 +85,7 @@ class RtspPlay:
         self._told = False
         self._told_notes: set[str] = set()
         self._faults: dict[str, int] = {}
+        self._pause = LogPause()
         self._report_at = self._punch_at = self._tell_at = 0.0
 
     @property
@@ -245,7 +247,7 @@ class RtspPlay:
         if now >= self._tell_at:
             self._tell_at = now + TICK_S
             self._tell_notes()
-            self._tell_faults()
+            self._tell_faults(now)
 
     def _send_rtcp(self, index: int, packet: bytes) -> None:
         if receiver := self._receivers.get(index):
@@ -253,7 +255,7 @@ class RtspPlay:
         else:
             self._connection.send_rtcp(index, packet)
 
-    def _tell_faults(self) -> None:
+    def _tell_faults(self, now: float) -> None:
         """Says what was wrong since the last time in one line, never per packet."""
         tracks, receivers = self._tracks.values(), self._receivers.values()
         found = {
@@ -270,6 +272,6 @@ class RtspPlay:
             for name, count in found.items()
             if count != self._faults.get(name, 0)
         ]
-        if new:
+        if new and self._pause.is_over(now):
             self._faults = found
             log.warning("! camera at %s: %s", self._url.host, ", ".join(new))

@@ -26,8 +26,11 @@ MAX_QUEUED_BYTES = 32 << 20
 MAX_QUEUED_FRAMES = 2000  # 25 pictures and 50 audio frames per second for 26 s
 # A step of the timestamps by more is a jump, nothing to wait for.
 MAX_STEP_S = 10.0
-# A stream that comes later than this stalled, and goes on from there.
+# A file that comes later than this stalled, and goes on from there; what is live hurries, or it would be
+# older for good.
 MAX_LATE_S = 1.0
+# Of each second of a live stream that is late; a camera's clock that is slow is late for ever.
+FOLLOWED = 0.003
 # Containers without timestamps: multipart JPEG over HTTP.
 _UNTIMED = frozenset({"mpjpeg"})
 # Delivered a segment at a time, so played at the speed of their timestamps, as files are.
@@ -97,11 +100,12 @@ class Handover:
 
 
 class Pace:
-    """Lets packets pass at the speed of their timestamps."""
+    """Lets packets pass at the speed of their timestamps; `live` ones that are late at once."""
 
-    def __init__(self, clock: Clock, stopped: threading.Event) -> None:
+    def __init__(self, clock: Clock, stopped: threading.Event, live: bool = False) -> None:
         self._clock = clock
         self._stopped = stopped
+        self._max_late_s = MAX_STEP_S if live else MAX_LATE_S
         self._zero: float | None = None
         self._newest_s = 0.0
 
@@ -113,10 +117,12 @@ class Pace:
             self._zero is None
             or abs(step_s) > MAX_STEP_S
             # Not for what is behind the other track: containers interleave loosely.
-            or (step_s >= 0 and now - self._zero - time_s > MAX_LATE_S)
+            or (step_s >= 0 and now - self._zero - time_s > self._max_late_s)
         ):
             self._zero = now - time_s
             self._newest_s = time_s
+        elif step_s > 0 and now - self._zero > time_s:
+            self._zero += FOLLOWED * step_s
         self._newest_s = max(self._newest_s, time_s)
         wait_s = self._zero + time_s - now
         if wait_s > 0:
@@ -145,7 +151,7 @@ class AvReader(threading.Thread):
         self._on_playing = on_playing
         self._on_end = on_end
         self._stopped = threading.Event()
-        self._pace = Pace(clock, self._stopped)
+        self._pace = Pace(clock, self._stopped, live=not opening.looped)
         self._handover = Handover(self._loop, on_frames)
         self._tracks: tuple[AvTrack, ...] = ()
         self._format = ""

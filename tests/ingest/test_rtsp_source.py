@@ -616,7 +616,7 @@ async def test_loss_leaves_only_whole_pictures(loss, monkeypatch):
             async with playing(source(url, "udp")) as play:
                 await play.frames(60)
                 (track,) = play.sink.tracks
-                assert 0 < track.lost <= relay.lost
+                assert 0 < track.lost <= relay.lost + track.dropped  # late, on a busy machine
                 assert track.reordered > 0
                 frames = [frame for _, frame in play.sink.all_frames]
                 assert all(frame.keyframe for frame in frames if frame.gap)

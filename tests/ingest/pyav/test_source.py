@@ -786,3 +786,22 @@ def test_pace():
     at(1.0)  # and back
     at(1.5)
     assert passed == [0, 0.5, 0.5, 1.3, 1.3, 4.3, 4.4, 4.4, 4.9, 4.9, 5.4]
+
+
+@pytest.mark.parametrize("slow", [0.0, 100e-6])
+def test_a_live_stream_in_segments_gets_no_older(slow):
+    """Segments of 4 s that are fetched late now and then, of a camera whose clock may be slow."""
+    time = Waits()
+    pace = Pace(time, time, live=True)
+    ages, bursts = [], 0
+    for segment in range(5000):
+        made_s = 100 + (segment + 1) * 4 * (1 + slow)
+        time.now = max(time.now, made_s + (3 if segment % 100 == 50 else 0))
+        for picture in range(20):
+            before = time.now
+            pace.wait(segment * 4 + picture / 5)
+            bursts += time.now == before
+            ages.append(time.now - 100 - (segment * 4 + picture / 5) * (1 + slow))
+    # The three seconds of each stall are made good.
+    assert max(ages[-2000:]) < 8 and sorted(ages)[len(ages) // 2] < 6.5
+    assert bursts < len(ages) * 0.08
